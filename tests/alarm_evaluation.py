@@ -1,9 +1,8 @@
 """A model of how CloudWatch evaluates alarms, minute by minute. The AWS emulator moto does not evaluate alarms.
 
-The model follows these pages of https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/:
-alarm-evaluation.html (states, periods),
-alarms-and-missing-data.html (its table of what missing data points become), Create_Composite_Alarm.html (rules) and
-Create_Composite_Alarm_Suppression.html (WaitPeriod, ExtensionPeriod).
+The model follows these pages of https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/: alarm-evaluation.html
+(states, periods), alarms-and-missing-data.html (how missing data points are treated), Create_Composite_Alarm.html
+(rules) and Create_Composite_Alarm_Suppression.html (WaitPeriod, ExtensionPeriod).
 """
 
 from __future__ import annotations
@@ -14,7 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-# CloudWatch reads more data points than the alarm asks for: five for an alarm of three, in the guide's table.
+# CloudWatch reads more data points than an alarm requires. In the guide's table, it reads five for an alarm that
+# requires three.
 _LOOKED_BACK = 2
 _WORD = re.compile(r'\s*(AND|OR|NOT|\(|\)|(ALARM|OK|INSUFFICIENT_DATA)\(\s*"?([^")]+)"?\s*\))')
 _ACTIONS = {"ALARM": "AlarmActions", "OK": "OKActions", "INSUFFICIENT_DATA": "InsufficientDataActions"}
@@ -26,7 +26,7 @@ _BREACHES: dict[str, Callable[[float, float], bool]] = {
 
 @dataclass(frozen=True)
 class Notice:
-    """A message to the alarm's subscribers: the minute, the alarm's name without its prefix, and its new state."""
+    """A message to an alarm's subscribers: its minute, the alarm's name without prefix, and the alarm's new state."""
 
     minute: int
     alarm: str
@@ -37,7 +37,8 @@ class Notice:
 class Watch:
     """Evaluates alarms from the minute of their creation on, and collects the notices that they send.
 
-    `alarms` have the form of the parameters of PutMetricAlarm and PutCompositeAlarm, or of DescribeAlarms's answer.
+    Each alarm in `alarms` has the form of the parameters of PutMetricAlarm or PutCompositeAlarm. An alarm from the
+    answer of DescribeAlarms is accepted as well.
     """
 
     alarms: Iterable[Mapping[str, Any]]
@@ -54,7 +55,7 @@ class Watch:
         self._follow()
 
     def pass_minute(self, data: Mapping[str, float]) -> None:
-        """Add one minute with at most one datum of each metric. Then evaluate the alarms, one after the other."""
+        """Add one minute with at most one value of each metric. Then evaluate the alarms, one after the other."""
         self.minute += 1
         for metric, value in data.items():
             minutes, values = self._data.setdefault(metric, ([], []))
@@ -69,7 +70,7 @@ class Watch:
         self._stop_waiting()
 
     def _points(self, alarm: Mapping[str, Any]) -> list[float | None]:
-        """Return the data points that the evaluation uses, newest first. A missing data point is None."""
+        """Return the data points that the evaluation of the alarm uses, newest first. A missing data point is None."""
         length, (minutes, values) = alarm["Period"] // 60, self._data.get(alarm["MetricName"], ([], []))
         points: list[float | None] = []
         for number in range(alarm["EvaluationPeriods"] + _LOOKED_BACK):
@@ -79,7 +80,7 @@ class Watch:
         return points
 
     def _follow(self) -> None:
-        """Give each composite alarm the state that its rule gives, and repeat this until no state changes."""
+        """Give each composite alarm the state that its rule gives. Repeat this until no state changes."""
         before: dict[str, str] = {}
         while before != self.states:
             before = dict(self.states)
@@ -127,7 +128,8 @@ def _statistic(alarm: Mapping[str, Any], values: list[float]) -> float:
 def _judged(alarm: Mapping[str, Any], points: list[float | None], state: str) -> str:
     """Return the alarm's new state by the table in alarms-and-missing-data.html.
 
-    Real data points count first. TreatMissingData decides about the missing ones when there are too few real ones.
+    When there are enough real data points, only these count. When there are too few, the alarm's setting
+    TreatMissingData decides how the missing ones count.
     """
     wanted = alarm["EvaluationPeriods"]
     needed = alarm.get("DatapointsToAlarm") or wanted
@@ -141,7 +143,7 @@ def _judged(alarm: Mapping[str, Any], points: list[float | None], state: str) ->
 
 
 def _holds(rule: str, states: Mapping[str, str]) -> bool:
-    """Return whether a composite alarm's rule is true. NOT binds more tightly than AND, and AND than OR."""
+    """Return whether a composite alarm's rule is true. NOT is evaluated before AND, and AND before OR."""
     words = [(word, state, name) for word, state, name in _WORD.findall(rule)]
     assert "".join(word for word, _, _ in words) == re.sub(r"\s+", "", rule), f"not understood: {rule}"
 

@@ -1,4 +1,4 @@
-"""Collects Python wheels on this machine, with the collection's own module wheel_set."""
+"""Downloads and collects Python wheels on this machine. The collection's own module wheel_set does this."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lowlat
 
 
 def collect(**arguments: str) -> dict[str, Any]:
-    """Run wheel_set with these arguments and return its result. A failed run raises AssertionError with its message."""
+    """Run the module wheel_set and return its result. When it fails, raise AssertionError with its message."""
     words = [
         "localhost",
         "-i",

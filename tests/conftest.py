@@ -1,4 +1,4 @@
-"""Fixtures for the tests of every folder."""
+"""Fixtures that the tests of every folder can use."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pytest
 
 @pytest.fixture(scope="module")
 def in_written_order(request: pytest.FixtureRequest) -> None:
-    """Declare that this file's tests build on each other: each continues from the state that the previous one left.
+    """Declare that the tests of this file build on each other. Each continues from the state of the previous one.
 
-    They must therefore run in the order of the file, from the first test on. When the selection leaves out an earlier
-    test, this fixture fails with an explanation.
+    They must therefore run in the order of the file, from the first test on. When the selection of tests leaves out an
+    earlier test, this fixture fails with an explanation.
     """
     module = request.node
     written = [
@@ -29,9 +29,9 @@ def in_written_order(request: pytest.FixtureRequest) -> None:
 
 
 def out_of_order(written: Sequence[str], picked: Sequence[str]) -> str:
-    """Return why the selected tests cannot build on each other.
+    """Return why the selected tests cannot run. The text is empty when they can.
 
-    The text is empty when the selected tests are the first tests of the file.
+    They can run when they are the first tests of the file, without a gap.
     """
     if list(picked) == list(written[: len(picked)]):
         return ""

@@ -17,7 +17,7 @@ DAYS = 365
 
 @dataclass(frozen=True)
 class Pair:
-    """A certificate and its private key."""
+    """A certificate and the private key that belongs to it."""
 
     certificate: x509.Certificate
     key: ec.EllipticCurvePrivateKey
@@ -33,7 +33,7 @@ class Pair:
         ).decode()
 
     def write(self, folder: Path, name: str) -> tuple[Path, Path]:
-        """Write NAME.crt and NAME.key and return their paths. Only the owner can read the key file."""
+        """Write NAME.crt and NAME.key and return the two paths. Only the owner can read the key file."""
         certificate, key = folder / f"{name}.crt", folder / f"{name}.key"
         certificate.write_text(self.certificate_pem)
         key.touch(mode=0o600)
@@ -42,10 +42,10 @@ class Pair:
 
 
 def made(name: str, authority: Pair | None = None, days: int = DAYS) -> Pair:
-    """Return a certificate for this machine's loopback addresses, signed by the authority.
+    """Return a certificate for this machine's loopback addresses, signed by `authority`.
 
-    Without `authority` it is the certificate of a new authority, signed by itself. It expires in `days`; a
-    certificate with a negative number of days has already expired.
+    Without `authority`, make a new authority and return its own certificate, which it signs itself. The certificate
+    expires in `days` days. With a negative number it has already expired.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])

@@ -1,1 +1,1 @@
-"""Benchmarks of the engine: every figure with its unit, and a reference measured in the same run."""
+"""Benchmarks of the engine. Each figure has a unit. Many figures have a reference value from the same run."""

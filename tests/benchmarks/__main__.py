@@ -1,4 +1,4 @@
-"""The command line of scripts/bench: it runs benchmarks, prints a table of figures, and writes them as JSON."""
+"""The command line of scripts/bench. It runs benchmarks, prints a table of figures, and writes the figures as JSON."""
 
 from __future__ import annotations
 

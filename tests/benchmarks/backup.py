@@ -1,7 +1,7 @@
-"""Measures how the backup's shipper, which sends the journal to a bucket, changes a client's latency.
+"""Measures how the backup changes a client's latency. The backup's shipper sends the journal to a bucket.
 
 The engine and the shipper share one CPU. An emulated S3 runs on the client's CPU at the lowest priority. The shipper
-sends far more often than on a real host.
+sends far more often here than on a real host.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ KEYS = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench", "AWS_EC2
 
 @contextmanager
 def idle(command: list[str], cpu: int, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a process that gets the CPU only when no other process needs it, as CPUWeight=idle in its unit does."""
+    """Run a process that gets the CPU only when no other process needs it. CPUWeight=idle in its unit does the same."""
     quiet = subprocess.DEVNULL
     with subprocess.Popen(command, env=environment, stdout=quiet, stderr=quiet) as process:
         try:
@@ -56,7 +56,7 @@ def objects(url: str) -> int:
 
 
 def wait_until_it_answers(url: str) -> None:
-    """Wait until the emulated S3 answers."""
+    """Wait until the emulated S3 answers requests."""
     deadline_s = time.monotonic() + DEADLINE_S
     while True:
         try:
@@ -69,9 +69,9 @@ def wait_until_it_answers(url: str) -> None:
 
 
 def wait_until_it_ships(url: str) -> int:
-    """Wait until the shipper has sent an object, and return the number of objects.
+    """Wait until the shipper has sent an object. Return the number of objects in the bucket.
 
-    A program needs more CPU time when it starts than later, so the measurement begins after this.
+    The measurement begins after this, because a program needs more CPU time when it starts than later.
     """
     deadline_s = time.monotonic() + DEADLINE_S
     while not (count := objects(url)):
@@ -81,7 +81,7 @@ def wait_until_it_ships(url: str) -> int:
 
 
 def backup(variant: str) -> Iterator[Figure]:
-    """Measure a client's latency at 1,000 orders a second, with a running shipper and with a stopped one."""
+    """Measure a client's latency at 1,000 orders a second. Compare a running shipper with a stopped one."""
     flow = orderflow.Flow(levels=500)
     client_cpu, engine_cpu = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
     port = processes.free_port()

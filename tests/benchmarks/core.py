@@ -1,7 +1,7 @@
-"""Measures the engine's core, which matches orders, without sockets.
+"""Measures the engine's core, which matches orders. No sockets are used.
 
 Each variant runs in a separate process: `python -m tests.benchmarks.core NAME` prints JSON. All times are CPU times,
-because other programs on the machine disturb them least.
+because other programs on the machine disturb CPU times least.
 """
 
 from __future__ import annotations
@@ -35,9 +35,10 @@ _ALIVE = 1_000
 
 
 def _apply(core: Core, reads: list[bytes], accounts: int = 1, first: int = 0) -> float:
-    """Return the CPU seconds in which the core handles the reads, one after the other.
+    """Return how many CPU seconds the core needs to handle the reads, one after the other.
 
-    The answers are joined as the gateway joins them. The accounts take turns, beginning with account number `first`.
+    A read is the bytes that the engine receives at once. The answers are joined as the gateway joins them. The accounts
+    take turns, beginning with account number `first`.
     """
     gc.disable()
     begun = time.process_time()
@@ -58,7 +59,7 @@ def _reads(frames: Iterator[bytes]) -> list[bytes]:
 
 
 def measure_enters() -> dict[str, float]:
-    """Enter orders, 30 % of them marketable, and equal orders in lightmatchingengine, in alternating slices."""
+    """Measure the core and lightmatchingengine, in turns, with the same Enters. 30 % of the orders are marketable."""
     from lightmatchingengine.lightmatchingengine import LightMatchingEngine, Side  # type: ignore[import-not-found]
 
     ours, other = orderflow.open_core(), LightMatchingEngine()
@@ -97,7 +98,7 @@ def measure_mixed() -> dict[str, float]:
 
 
 def _match(order: Order, contras: BookSide, alive: dict[int, Order]) -> None:
-    """Execute an order against the orders that it crosses, with the least work that an engine needs."""
+    """Execute an order against the resting orders that it matches, with the least work that an engine needs."""
     while order.open_shares and contras.crosses(order.price_e4):
         maker = contras.levels[contras.keys[-1]].oldest
         assert maker is not None
@@ -113,9 +114,9 @@ def _match(order: Order, contras: BookSide, alive: dict[int, Order]) -> None:
 
 
 def measure_book() -> dict[str, float]:
-    """Measure only the book, and lightmatchingengine's book with the same orders.
+    """Measure only the book, and the book of lightmatchingengine with the same orders.
 
-    A third of the orders are marketable. The others are cancelled by their number.
+    A third of the orders are marketable. Each of the others rests, and is later cancelled by its number.
     """
     from lightmatchingengine.lightmatchingengine import LightMatchingEngine, Side
 
@@ -152,7 +153,10 @@ def measure_book() -> dict[str, float]:
 
 
 def measure_scale() -> dict[str, float]:
-    """Return the CPU µs of an order, with 100 and with 10,000 symbols, price levels or accounts."""
+    """Return the CPU time of an order in µs, with 100 and with 10,000 symbols.
+
+    Do the same for price levels and for accounts.
+    """
     worlds = {}
     for name, symbols, levels, accounts in (
         ("base", 100, 100, 100),
@@ -177,7 +181,7 @@ def measure_scale() -> dict[str, float]:
 
 
 def measure_recovery() -> dict[str, float]:
-    """Measure the replay of a journal, and writing and loading a snapshot of a million open orders."""
+    """Measure the replay of a journal. Then measure how a snapshot of a million open orders is written and loaded."""
     core, flow = orderflow.open_core(), orderflow.Flow(levels=500)
     with tempfile.TemporaryDirectory(prefix="engine-bench-") as name:
         directory = Path(name)
@@ -227,7 +231,10 @@ def _child(name: str, variant: str) -> dict[str, Any]:
 
 
 def core(variant: str) -> Iterator[Figure]:
-    """Measure the core's decoding, checks, matching and encoding, without sockets and journal."""
+    """Measure the core, which decodes, checks and matches messages and encodes the answers.
+
+    It has no sockets and no journal.
+    """
     enters, mixed = _child("enters", variant), _child("mixed", variant)
     reach, aim = ("0.8 x", "1.0 x") if variant == "pure" else ("1.6 x", "2.0 x")
     yield Figure(
@@ -238,7 +245,7 @@ def core(variant: str) -> Iterator[Figure]:
 
 
 def book(variant: str) -> Iterator[Figure]:
-    """Measure matching only, without codec, checks and tokens. An order is cancelled a thousand orders later."""
+    """Measure only matching, without codec, checks and tokens. An order is cancelled after a thousand more orders."""
     found = _child("book", variant)
     reach, aim = ("700,000", "1,000,000") if variant == "pure" else ("1,200,000", "2,000,000")
     yield Figure(
@@ -248,7 +255,7 @@ def book(variant: str) -> Iterator[Figure]:
 
 
 def scale(variant: str) -> Iterator[Figure]:
-    """Measure an order's cost with a hundred times as many symbols, price levels or accounts."""
+    """Measure an order's cost. Then measure it with a hundred times as many symbols, price levels or accounts."""
     found = _child("scale", variant)
     for name in ("symbols", "levels", "accounts"):
         yield Figure(
@@ -257,7 +264,7 @@ def scale(variant: str) -> Iterator[Figure]:
 
 
 def recovery(variant: str) -> Iterator[Figure]:
-    """Measure the parts of an engine's start: the replay of the journal and the loading of a snapshot."""
+    """Measure two parts of an engine's start: the replay of the journal, and the loading of a snapshot."""
     found = _child("recovery", variant)
     rates = ("200,000", "350,000") if variant == "pure" else ("600,000", "")
     loads = ("5", "2") if variant == "pure" else ("4", "2")

@@ -1,4 +1,4 @@
-"""Measures the time of a deployment in the sandbox, of the readiness checklist and of a diagnosis."""
+"""Measures how long a deployment in the sandbox takes, and how long the readiness checklist and a diagnosis take."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Round:
-    """The times of one deployment, from the sandbox's start to its end. Downloads may be cached on this machine."""
+    """The times of one deployment, from the sandbox's start to its end. Downloads may come from a cache."""
 
     up_s: float
     first_s: float
@@ -28,12 +28,13 @@ class Round:
     diagnosis_s: float
     down_s: float
     changed: float
-    # The larger share of disturbed time in the loads of both runs of site.yml. None when no report has it.
+    # site.yml runs twice, and each run measures a load. This is the larger share of disturbed time. None when no report
+    # has it.
     disturbed_percent: float | None
 
 
 def deployment(variant: str, count: int = 1) -> Iterator[Figure]:
-    """Measure `count` deployments and yield medians. The deployment itself chooses the engine's variant."""
+    """Measure `count` deployments and yield the medians. The deployment itself chooses the engine's variant."""
     if variant != "pure":
         return
     rounds = [_round() for _ in range(count)]
@@ -55,7 +56,7 @@ def deployment(variant: str, count: int = 1) -> Iterator[Figure]:
 
 
 def preflight(variant: str, count: int = 3) -> Iterator[Figure]:
-    """Measure the time of `plan.yml`, which only queries the AWS account and prints a plan."""
+    """Measure `count` times how long `plan.yml` takes. It only queries the AWS account and prints a plan."""
     if variant != "pure":
         return
     with tempfile.TemporaryDirectory(prefix="preflight-bench-") as folder:
@@ -99,7 +100,7 @@ def _play(it: Deployment, playbook: str, **variables: object) -> Play:
 
 
 def _disturbed(it: Deployment) -> list[float]:
-    """Return the disturbed percentage of the load's time, one for each report that contains it."""
+    """Return how much of the load's time was disturbed, in percent. There is one value for each report with a load."""
     loads = [json.loads(path.read_text(encoding="utf-8")).get("load") or {} for path in it.reports.glob("*.json")]
     told = [load["disturbance"] for load in loads if load.get("disturbance")]
     return [100 * one["set_aside"] / one["slices"] for one in told if one["slices"]]

@@ -1,4 +1,4 @@
-"""Measures how much later than the reply market data arrives, and what market data costs the engine.
+"""Measures how long after the reply the market data arrives, and how much CPU time market data costs the engine.
 
 The engine passes market data to the feed process through a ring buffer in shared memory.
 """
@@ -22,8 +22,9 @@ from tests.benchmarks.figures import Figure
 RATE_PER_S = 10_000
 LOAD_S = 10
 IDLE = ["chrt", "--idle", "0"]
-# An engine with the ring and one without it take turns, so that the machine is equally fast for both. A loop that only
-# writes to the ring would show less than half of the cost: the ring and the CRC32 tables would stay in the CPU's cache.
+# An engine with the ring buffer and one without it run in turns, so that the machine is equally fast for both. A loop
+# that only writes to the ring buffer would show less than half of the cost, because the buffer and the CRC32 tables
+# would stay in the CPU's cache.
 _COST = """
 import asyncio, gc, statistics, sys, time
 from pathlib import Path
@@ -73,9 +74,10 @@ for engine in engines.values():
 
 
 def feed(variant: str) -> Iterator[Figure]:
-    """Measure the ring's cost, and the time from reply to subscriber at 10,000 orders a second.
+    """Measure the cost of the ring buffer. Then measure how long after the reply an order's market data arrives.
 
-    The second is measured on one CPU, on two, and on three, as far as the machine has them.
+    It has arrived when a subscriber has received it. This time is measured at 10,000 orders a second, on one, two and
+    three CPUs. A number of CPUs that the machine does not have is left out.
     """
     yield Figure(
         "feed", variant, "added by the ring to the turn of an order in process, alternated", _turn_us(variant), "µs",
@@ -119,9 +121,10 @@ def _delays(
 
 @contextmanager
 def _feed(variant: str, engine: processes.Server, cpu: int, beside: bool) -> Iterator[int]:
-    """Run the feed on a CPU until the context ends, and yield its port.
+    """Run the feed on a CPU until the context ends, and yield the feed's port.
 
-    `beside` means that it shares the engine's CPU. Then it runs only when no other process does, as in its unit.
+    With `beside` the feed shares the engine's CPU. Then it runs only when no other process needs this CPU, as its unit
+    arranges it.
     """
     assert engine.directory is not None
     config, port = engine.directory / "engine.toml", processes.free_port()
@@ -149,7 +152,7 @@ def _load(variant: str, engine: processes.Server, feed_port: int, cpu: int, engi
     assert engine.directory is not None
     password, report = engine.directory / "password", engine.directory / "report.json"
     password.write_text(processes.PASSWORD + "\n")
-    # A generator that may use only one CPU sleeps between orders, so that other processes can use this CPU as well.
+    # A load generator on only one CPU sleeps between orders, so that other processes can use this CPU as well.
     command = ["taskset", "--cpu-list", str(cpu), sys.executable, "-m", "trading_bench", "--host", "127.0.0.1"]
     command += ["--port", str(engine.port), "--feed", str(feed_port), "--account", "B0", "--symbol", "S0"]
     command += ["--password-file", str(password), "--rate", str(RATE_PER_S), "--duration", str(LOAD_S), "--witness"]

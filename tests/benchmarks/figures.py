@@ -1,4 +1,4 @@
-"""The figures that a benchmark measures, and a table of them."""
+"""The figures that benchmarks measure, and a function that prints them as a table."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured value of the quantity `what`.
+    """One measured value. `what` says in words what was measured.
 
-    `reference` was measured in the same run for comparison, and `ratio` is value ÷ reference. `reach` is the bound that
-    the value should keep, and `aim` a stricter one.
+    `reference` was measured in the same run for comparison. `ratio` is the value divided by the reference. `reach` is
+    the bound that the value should keep. `aim` is a stricter bound.
     """
 
     benchmark: str

@@ -1,4 +1,4 @@
-"""Measures the engine over TCP and, in alternating slices, a uvloop server that echoes the same bytes."""
+"""Measures two servers over TCP, in turns: the engine, and a uvloop server that echoes the bytes it gets."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ RATE_SLICES = 30
 
 @contextmanager
 def on_one_cpu(servers: list[Server]) -> Iterator[None]:
-    """Pin the servers and this process to the last CPU. Afterwards this process may use its former CPUs again."""
+    """Pin the servers and this process to the last CPU. At the end, let this process use its former CPUs again."""
     before = os.sched_getaffinity(0)
     cpu = max(before)
     for server in servers:
@@ -46,7 +46,7 @@ def on_one_cpu(servers: list[Server]) -> Iterator[None]:
 
 @contextmanager
 def without_collector() -> Iterator[None]:
-    """Switch off this process's garbage collector, whose pauses can exceed 100 ms, while the context is open."""
+    """While the context is open, switch off this process's garbage collector, whose pauses can exceed 100 ms."""
     gc.collect()
     gc.disable()
     try:
@@ -59,9 +59,10 @@ Work = list[tuple[bytes, int]]
 
 
 def loaded() -> tuple[Work, list[tuple[Work, Work]]]:
-    """Return the orders that fill the book, and for each slice its orders in batches of 64 and its single orders.
+    """Return the orders that fill the book, and the orders of each slice of the measurement.
 
-    They must be sent in exactly this order, because the sizes of the answers depend on it.
+    A slice has orders in batches of 64, and single orders. All orders must be sent in exactly this order, because the
+    sizes of the answers depend on it.
     """
     core, flow = orderflow.open_core(), orderflow.Flow()
     fill = orderflow.batches(core, [flow.rest() for _ in range(POPULATION)], IN_FLIGHT)
@@ -78,7 +79,7 @@ def echoed(work: Work) -> Work:
 
 
 def pinned(variant: str) -> Iterator[Figure]:
-    """Measure the primary figures, with the server and the client on one CPU."""
+    """Measure the most important figures, with the server and the client on one CPU."""
     fill, slices = loaded()
     with processes.engine(variant) as server, processes.echo() as bare:
         client, mirror = processes.log_in(server, "B0"), processes.connect(bare)
@@ -122,10 +123,10 @@ def pinned(variant: str) -> Iterator[Figure]:
 
 
 def two_cpus(variant: str) -> Iterator[Figure]:
-    """Measure throughput with 64 orders in flight. The scheduler chooses the CPUs of server and client.
+    """Measure throughput with 64 orders in flight. The kernel chooses the CPUs of server and client.
 
-    In one measurement each order is sent alone when an earlier one is answered, as by a client that reacts to events.
-    In the other, 64 orders are sent in one piece, for which the echo needs only one read and one write.
+    In the first measurement, the client sends a further order for each answer, as a client that reacts to events does.
+    In the second, it sends 64 orders in one piece. The echo server needs only one read and one write for such a piece.
     """
     core, flow = orderflow.open_core(), orderflow.Flow()
     fill = orderflow.batches(core, [flow.rest() for _ in range(POPULATION)], IN_FLIGHT)
@@ -154,9 +155,9 @@ def two_cpus(variant: str) -> Iterator[Figure]:
 
 
 def open_loop_times(sock: socket.socket, work: list[tuple[bytes, int]], rate: int) -> list[int]:
-    """Send each order at its intended time, in a busy loop.
+    """Send each order at its intended time. Wait for this time in a busy loop.
 
-    Return the times in ns from the intended time to the last byte of the answer.
+    Return for each order the time in ns from its intended time to the last byte of its answer.
     """
     processes.drain(sock)
     sock.setblocking(False)
@@ -189,9 +190,9 @@ def open_loop_times(sock: socket.socket, work: list[tuple[bytes, int]], rate: in
 
 
 def open_loop(variant: str) -> Iterator[Figure]:
-    """Measure the engine and the echo at 10,000 orders a second, each for a minute.
+    """Measure the engine and the echo server at 10,000 orders a second, each for a minute.
 
-    Latencies begin at an order's intended time. The figures are medians of slices of two seconds.
+    Latencies begin at an order's intended time. The figures are medians over parts of two seconds.
     """
     core, flow = orderflow.open_core(), orderflow.Flow()
     fill = orderflow.batches(core, [flow.rest() for _ in range(POPULATION)], IN_FLIGHT)
@@ -227,7 +228,10 @@ def open_loop(variant: str) -> Iterator[Figure]:
 
 
 def filled(server: Server, population: int) -> tuple[socket.socket, orderflow.Flow]:
-    """Enter `population` resting orders. Return the client's connection and the flow that makes further orders."""
+    """Enter `population` resting orders.
+
+    Return the client's connection, and the flow that makes further orders.
+    """
     flow = orderflow.Flow(levels=500)
     client = processes.log_in(server, "B0")
     frames = (flow.rest() for _ in range(population))
@@ -238,9 +242,10 @@ def filled(server: Server, population: int) -> tuple[socket.socket, orderflow.Fl
 
 
 def resting(variant: str) -> Iterator[Figure]:
-    """Measure p99, memory and the longest stall with a million resting orders, and p99 with some thousand.
+    """Measure an engine with a million resting orders, and an engine with few resting orders.
 
-    Both engines and the client share one CPU, and the slices alternate.
+    Both engines and the client share one CPU, and the engines are measured in turns. The p99 is measured for both
+    engines. Memory and the longest stall are measured with a million orders.
     """
     trips: dict[str, list[float]] = {"many": [], "few": []}
     engine = partial(processes.engine, variant, tokens="increasing")

@@ -1,4 +1,7 @@
-"""Runs telemetry's processes beside an engine, and processes that stand in for readers on other machines."""
+"""Runs telemetry's processes next to an engine.
+
+Other processes read telemetry's page and metrics, as programs on other machines would.
+"""
 
 from __future__ import annotations
 
@@ -100,7 +103,7 @@ def _configuration(engine: processes.Server, port: int) -> Iterator[str]:
 
 @contextmanager
 def service(engine: processes.Server, cpu: int | None = None) -> Iterator[processes.Server]:
-    """Run trading-telemetry until the context ends, on the given CPU if there is one. Yield it once it answers."""
+    """Run trading-telemetry until the context ends. Yield it once it answers. `cpu` is its CPU, or None for any CPU."""
     port = processes.free_port()
     with (
         _configuration(engine, port) as config,
@@ -117,7 +120,7 @@ def service(engine: processes.Server, cpu: int | None = None) -> Iterator[proces
 
 @contextmanager
 def publisher(engine: processes.Server) -> Iterator[None]:
-    """Run the publisher until the context ends. It sends every ten seconds to a server that accepts every request."""
+    """Run telemetry's publisher until the context ends. It sends every ten seconds, and every request succeeds."""
     with _process("-c", CLOUDWATCH) as cloudwatch, _configuration(engine, processes.free_port()) as config:
         keys = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench"}
         endpoint = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{_first_line(cloudwatch)}"}
@@ -141,7 +144,7 @@ def load(engine: processes.Server, rate_per_s: int, duration_s: int) -> Iterator
 
 @contextmanager
 def readers(port: int, pages: int, scrapes_per_s: int) -> Iterator[None]:
-    """Run a process until the context ends that reads `pages` page streams and scrapes metrics.
+    """Run a process that opens `pages` streams of telemetry's page and scrapes its metrics, until the context ends.
 
     It is a separate process, because threads in this process would disturb the load generator.
     """

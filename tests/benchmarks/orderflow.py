@@ -1,7 +1,7 @@
-"""Makes orders for benchmarks: half of the messages are Enters (30 % of them marketable), a third Cancels.
+"""Makes the messages that benchmarks send to the engine.
 
-The others are Replaces. The number of resting orders stays about the same, because resting orders are large and
-marketable orders small.
+Half of the messages are Enters, and a third are Cancels. The rest are Replaces. 30 % of the Enters are marketable.
+Resting orders are large and marketable orders are small, so the number of resting orders stays about the same.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ _LIMITS = {
 def settings(symbols: int = 100, accounts: int = 1, tokens: str = "any") -> dict[str, Any]:
     """Return settings for the engine's core with accounts B0, B1, … and symbols S0, S1, …
 
-    With `tokens` "any" an account may enter a million orders a day. With "increasing" there is no such limit.
+    `tokens` is the rule for tokens. With "any", an account may enter a million orders a day. With "increasing" there is
+    no such limit.
     """
     account = {
         "test": True,
@@ -56,7 +57,7 @@ def open_core(symbols: int = 100, accounts: int = 1) -> Core:
 
 
 class Flow:
-    """Makes frames with messages. `alive` has the tokens of the resting orders, except that fills are ignored."""
+    """Makes messages as frames. `alive` has the tokens of the resting orders, including those that were executed."""
 
     def __init__(self, seed: int = 1, symbols: int = 100, levels: int = 50) -> None:
         self._choose = random.Random(seed)  # noqa: S311  # repeatable, and no secret
@@ -81,7 +82,7 @@ class Flow:
         return frame(ouch.EnterOrder(token, side, 1000, stock, self._price_e4(side)))
 
     def take(self) -> bytes:
-        """Return an Enter message for a marketable order with a tenth of a resting order's shares."""
+        """Return an Enter message for a marketable order. It has a tenth of the shares of a resting order."""
         side = self._choose.choice("BS")
         price_e4 = MID_E4 + (50_000 if side == "B" else -50_000)
         return frame(
@@ -107,7 +108,10 @@ class Flow:
 
 
 def batches(core: Core, frames: list[bytes], size: int) -> list[tuple[bytes, int]]:
-    """Apply the frames to the core in batches of `size`. Return each batch's bytes and the length of its answer."""
+    """Apply the frames to the core in batches of `size` frames.
+
+    Return for each batch its bytes and the length of its answer.
+    """
     made = []
     for start in range(0, len(frames), size):
         data = b"".join(frames[start : start + size])

@@ -1,4 +1,7 @@
-"""Runs the servers to measure, an engine and for comparison a uvloop echo server, and sends orders to them."""
+"""Runs the servers that benchmarks measure, and sends orders to them.
+
+The servers are an engine and, for comparison, a uvloop server that echoes the bytes it gets.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,7 @@ def free_port() -> int:
 
 
 class Server:
-    """A server process with its address, and its use of CPU, memory and disk."""
+    """A server process: its address, and how much CPU time, memory and disk it uses."""
 
     def __init__(
         self,
@@ -57,14 +60,14 @@ class Server:
         self.address = address
 
     def cpu_ns(self) -> int:
-        """Return the CPU time of the main thread in ns."""
+        """Return how much CPU time the main thread has used, in ns."""
         return int(Path(f"/proc/{self.process.pid}/schedstat").read_text().split()[0])
 
     def rss_bytes(self) -> int:
         return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
     def disk_bytes(self) -> int:
-        """Return the bytes of all files of journal and market data, snapshots included."""
+        """Return how many bytes the files of journal and market data have. The snapshots are included."""
         assert self.directory is not None
         kept = (self.directory / "journal", self.directory / "itch")
         return sum(path.stat().st_size for place in kept for path in place.rglob("*") if path.is_file())
@@ -109,7 +112,7 @@ def engine(
 ) -> Iterator[Server]:
     """Run an engine in a temporary directory, with accounts B0, B1, … and symbols S0, S1, … Yield it once it serves.
 
-    `program` is the module that runs the engine, followed by the arguments that precede the engine's own.
+    `program` is the module that runs the engine, and the arguments before the engine's own arguments.
     """
     with tempfile.TemporaryDirectory(prefix="engine-bench-") as name:
         directory, port = Path(name), free_port()
@@ -152,7 +155,10 @@ def connect(server: Server) -> socket.socket:
 
 
 def log_in(server: Server, account: str, sequence: int = 0) -> socket.socket:
-    """Log in and return the connection. It receives messages from this sequence number on, or with 0 only new ones."""
+    """Log in and return the connection.
+
+    The server sends all messages from the number `sequence` on. When `sequence` is 0, it sends only new messages.
+    """
     sock = connect(server)
     sock.sendall(soupbintcp.login_request(account, PASSWORD, "", sequence))
     answer = sock.recv(33, socket.MSG_WAITALL)
@@ -161,14 +167,17 @@ def log_in(server: Server, account: str, sequence: int = 0) -> socket.socket:
 
 
 def longest_stall(server: Server) -> tuple[float, str]:
-    """Return the engine's longest stall since its start in ms, and a text with the number of stalls by cause."""
+    """Return how long the engine's longest stall since its start was, in ms.
+
+    Also return a text that tells how many stalls each cause had.
+    """
     state = server.state()
     counts = {name.removeprefix("stalls_"): n for name, n in state.counters.items() if name.startswith("stalls_") and n}
     return state.gauges["stall_max_ns"] / 1e6, ", ".join(f"{n} {cause}" for cause, n in counts.items()) or "none"
 
 
 def drain(sock: socket.socket) -> None:
-    """Discard the pending bytes. They are heartbeats that the server sent while the connection was idle."""
+    """Discard the bytes that wait to be read. They are heartbeats, which the server sends on an idle connection."""
     sock.setblocking(False)
     with suppress(BlockingIOError):
         while sock.recv(1 << 16):
@@ -177,7 +186,7 @@ def drain(sock: socket.socket) -> None:
 
 
 def round_trips(sock: socket.socket, work: list[tuple[bytes, int]]) -> list[int]:
-    """Send each batch when the previous one is answered. Return the time of each round trip in ns."""
+    """Send each batch once the answer to the previous batch is complete. Return the time of each round trip in ns."""
     times = []
     for data, size in work:
         begun = time.perf_counter_ns()
@@ -194,7 +203,7 @@ def round_trips(sock: socket.socket, work: list[tuple[bytes, int]]) -> list[int]
 
 @contextmanager
 def windowed_client() -> Iterator[Path]:
-    """Compile windowed_client.c, a client that keeps several orders in flight, and yield the program's path."""
+    """Compile windowed_client.c and yield the path of the program. This client keeps several orders in flight."""
     with tempfile.TemporaryDirectory(prefix="windowed-client-") as name:
         program = Path(name) / "windowed-client"
         source = Path(__file__).with_name("windowed_client.c")
@@ -203,7 +212,7 @@ def windowed_client() -> Iterator[Path]:
 
 
 def in_flight(program: Path, sock: socket.socket, work: list[tuple[bytes, int]], count: int) -> float:
-    """Send all of `work` with `count` orders in flight, and return the time in seconds."""
+    """Send all of `work`, with `count` orders in flight at any time. Return the time in seconds."""
     sock.setblocking(True)
     result = subprocess.run(
         [str(program), str(sock.fileno()), str(count)],

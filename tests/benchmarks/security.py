@@ -1,9 +1,9 @@
-"""Measures what protection costs a client: wrong passwords of others, TLS, and the host's own firewall.
+"""Measures what three protections cost a client: refused wrong passwords, TLS, and the host's own firewall.
 
-The runs that are compared alternate. Threads that watch the CPUs, the witnesses, tell which time was undisturbed. Only
-this time counts. A run that sends orders on a schedule is divided into slices of a tenth of a second, and each
-undisturbed slice counts, as in the load generator's report. A run without a schedule is not divided: its pair of runs
-counts only if the machine left both undisturbed from beginning to end.
+Runs with and without a protection take turns. Threads called witnesses watch the CPUs. They detect when the machine was
+disturbed, and only undisturbed time counts. A run on a schedule sends each order at a fixed time. It is divided into
+slices of a tenth of a second, and its undisturbed slices count. A run without a schedule is not divided. A pair of such
+runs counts only if both runs were completely undisturbed.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ for line in sys.stdin:
             refused += one.recv(4)[2:3] == b"J"
     print(refused, flush=True)
 """
-# Network namespaces that only this benchmark uses.
+# Names of network namespaces. Only this benchmark uses them.
 HOST, CLIENT = "bench-firewall-host", "bench-firewall-client"
 HOST_ADDRESS, CLIENT_ADDRESS = "198.18.78.1", "198.18.78.2"
 NETWORKS = {"trading_operator_cidr": "192.0.2.1/32", "trading_client_cidrs": [f"{CLIENT_ADDRESS}/32"]}
@@ -75,7 +75,7 @@ PACKET = bytes(49)  # has the size of an order
 
 @contextmanager
 def client_first(cpu: int) -> Iterator[None]:
-    """Give this process real-time priority on the CPU and switch its garbage collector off, until the context ends."""
+    """Give this process real-time priority on the CPU, and switch its garbage collector off, until the context ends."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {cpu})
     os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
@@ -92,9 +92,10 @@ def client_first(cpu: int) -> Iterator[None]:
 def undisturbed_pairs(
     kinds: tuple[str, str], measure: Callable[[str], Any], watched: list[int], pairs: int = PAIRS
 ) -> list[dict[str, Any]]:
-    """Measure both kinds in pairs, in random order, until `pairs` pairs were undisturbed on the watched CPUs.
+    """Measure both kinds of run in pairs, until `pairs` pairs were undisturbed on the CPUs `watched`.
 
-    Return these pairs, each with a result by kind. Raises AssertionError when too many pairs were disturbed.
+    In each pair, the order of the two kinds is random. Return the undisturbed pairs. Each is a dictionary with the
+    result of each kind. Raises AssertionError when too many pairs were disturbed.
     """
     lot, found = random.Random(1), []  # noqa: S311
     for _ in range(MOST_PAIRS):
@@ -109,7 +110,7 @@ def undisturbed_pairs(
 
 
 def paced(sock: socket.socket, work: Work, rate: int) -> Recording:
-    """Send each order at its due time and read its answer. Return the due, sent and answered times."""
+    """Send each order at its due time and read its answer. Return for each order when it was due, sent and answered."""
     processes.drain(sock)
     recording = Recording(rate, len(work), 0)
     begun_ns = time.monotonic_ns()
@@ -128,15 +129,18 @@ def paced(sock: socket.socket, work: Work, rate: int) -> Recording:
 
 
 def latencies_ns(recording: Recording, slots: Iterable[int] | None = None) -> list[int]:
-    """Return each order's time from due time to answer in ns, for all orders or only for those at `slots`."""
+    """Return each order's time from due time to answer, in ns.
+
+    `slots` selects some orders. Without it, the times of all orders are returned.
+    """
     wanted = range(recording.slots) if slots is None else slots
     return [recording.answered_ns[slot] - recording.intended_ns[slot] for slot in wanted]
 
 
 def undisturbed_ns(recording: Recording, record: Any) -> tuple[list[int], float]:
-    """Return the latencies in ns of the undisturbed slices, and the share of these slices.
+    """Return the latencies of the orders in undisturbed slices in ns, and the share of slices that were undisturbed.
 
-    The rule is the same as in the load generator's report.
+    The load generator's report uses the same rule.
     """
     for sample in record["samples"]:
         sample.pop("real_time_ns", None)  # the client's own real-time priority is no disturbance
@@ -154,9 +158,10 @@ def mixed(flow: orderflow.Flow, core: Any, count: int, batch: int = 1) -> Work:
 
 @contextmanager
 def guesser(server: Server, cpu: int) -> Iterator[subprocess.Popen[str]]:
-    """Run a process on the client's CPU that tries wrong passwords from its own address, and yield it.
+    """Run a process on the client's CPU that tries wrong passwords from its own address. Yield the process.
 
-    A line "COUNT RATE" on its standard input starts attempts. It answers with the number of refused attempts.
+    A line "COUNT RATE" on its standard input starts COUNT attempts, RATE in a second. The process answers with the
+    number of refused attempts.
     """
     command = [sys.executable, "-c", GUESSER, str(server.port), ATTACKER_ADDRESS, WRONG.hex()]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -170,7 +175,8 @@ def guesser(server: Server, cpu: int) -> Iterator[subprocess.Popen[str]]:
 def passwords(variant: str) -> Iterator[Figure]:
     """Measure a client at 1,000 orders a second while another address tries wrong passwords.
 
-    That address tries as often as the firewall allows, and then 10,000 times in all.
+    In one case, that address tries as often as the firewall allows. In the other, it tries 10,000 times in all its runs
+    together.
     """
     core, flow, lot = orderflow.open_core(), orderflow.Flow(), random.Random(1)  # noqa: S311
     client_cpu, engine_cpu = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
@@ -182,7 +188,7 @@ def passwords(variant: str) -> Iterator[Figure]:
         client = processes.log_in(server, "B0")
 
         def measure(kind: str, count: int) -> tuple[float, float]:
-            """Return the p99 of the undisturbed slices in µs, and the share of these slices."""
+            """Measure once. Return the p99 of the undisturbed slices in µs, and their share of all slices."""
             work = mixed(flow, core, ORDERS)
             watching = Watching([client_cpu, engine_cpu], WATCH_S, state)
             if kind == "attacked":
@@ -271,7 +277,10 @@ def secure_log_in(folder: Path, port: int) -> ssl.SSLSocket:
 
 
 def tls(variant: str) -> Iterator[Figure]:
-    """Send the same orders without TLS and through stunnel. The engine has one CPU, stunnel and client the other."""
+    """Send the same orders without TLS, and with TLS through stunnel.
+
+    One CPU runs the engine. The other runs stunnel and the client.
+    """
     flow = orderflow.Flow(levels=500)  # resting orders only, because a trade would send messages to both accounts
     before = os.sched_getaffinity(0)
     beside, engine_cpu = min(before), max(before)
@@ -303,7 +312,7 @@ def tls(variant: str) -> Iterator[Figure]:
 
 
 def heard(sock: socket.socket) -> None:
-    """Send a heartbeat and discard the pending bytes, so that the connection stays open."""
+    """Send a heartbeat, so that the connection stays open. Discard the bytes that wait to be read."""
     sock.sendall(soupbintcp.CLIENT_HEARTBEAT_PACKET)
     sock.setblocking(False)
     try:
@@ -315,7 +324,7 @@ def heard(sock: socket.socket) -> None:
 
 
 def thread_ns(pid: int) -> int:
-    """Return the CPU time of all threads of a process in ns."""
+    """Return how much CPU time all threads of a process have used together, in ns."""
     return sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat"))
 
 
@@ -324,7 +333,7 @@ def thread_ns(pid: int) -> int:
 
 @contextmanager
 def joined() -> Iterator[None]:
-    """Make two network namespaces with a link between them, and delete them when the context ends."""
+    """Make two network namespaces that are connected by a link. Delete them when the context ends."""
     try:
         for name in (HOST, CLIENT):
             _ip("netns", "add", name)
@@ -344,11 +353,11 @@ def _ip(*words: str) -> None:
 
 
 def firewall_packets(_variant: str) -> Iterator[Figure]:
-    """Measure how long it takes to send an order's packet and its answer, with and without the firewall's rules.
+    """Measure how long it takes to send an order's packet and the packet of its answer.
 
-    The packets go between two network namespaces on one CPU. When the sending call returns, the kernel has applied all
-    rules and delivered the packet. The figure is the tenth percentile of many sends in the fastest round, because other
-    work on the machine hardly changes it.
+    This is measured with and without the firewall's rules. The packets go between two network namespaces on one CPU.
+    When the sending call returns, the kernel has applied all rules and delivered the packet. The figure is the tenth
+    percentile of many sends in the fastest round. Other work on the machine hardly changes it.
     """
     port, before, lot = processes.free_port(), os.sched_getaffinity(0), random.Random(1)  # noqa: S311
     with ExitStack() as stack:
@@ -379,7 +388,7 @@ def firewall_packets(_variant: str) -> Iterator[Figure]:
 
 
 def sent_us(sender: socket.socket, receiver: socket.socket) -> float:
-    """Return the tenth percentile of the time to send a packet, in µs. The receiver answers each packet."""
+    """Return how long it takes to send a packet: the tenth percentile in µs. The receiver answers each packet."""
     times = []
     for _ in range(ORDERS):
         begun_ns = time.perf_counter_ns()
@@ -392,7 +401,7 @@ def sent_us(sender: socket.socket, receiver: socket.socket) -> float:
 
 
 def firewall(variant: str) -> Iterator[Figure]:
-    """Measure orders between two network namespaces, with and without the firewall rules that the role writes."""
+    """Measure an engine and its client in two network namespaces, with and without the role's firewall rules."""
     core, flow = orderflow.open_core(), orderflow.Flow()
     client_cpu, engine_cpu = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
     with ExitStack() as stack:

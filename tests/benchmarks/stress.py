@@ -1,4 +1,4 @@
-"""Measures the engine under stress: a client does not read, clients flood it, or it gets ten million orders."""
+"""Measures the engine under stress: a client that does not read, clients that flood it, and ten million orders."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ _ACCEPTED_BYTES, _CANCELED_BYTES, _EXECUTED_BYTES = 69, 31, 43
 
 
 class Pings:
-    """Makes a client's messages, each with the size of its answer: resting orders, their cancellations, and trades."""
+    """Makes a client's messages: resting orders, cancels of these, and trades. Each has the size of its answer."""
 
     def __init__(self) -> None:
         self._serial = count()
 
     def work(self, pings: int) -> list[tuple[bytes, int]]:
-        """Return this number of messages, each as the bytes to send and the number of bytes in the answer."""
+        """Return `pings` messages. For each, return the bytes to send and the number of bytes in the answer."""
         made = []
         token = ""
         for number in range(pings):
@@ -57,11 +57,11 @@ class Pings:
         return made
 
     def lonely(self, pings: int) -> list[tuple[bytes, int]]:
-        """Return those of this number of messages that cause no trade."""
+        """Return those of the first `pings` messages that cause no trade."""
         return [ping for ping in self.work(pings) if ping[1] != _ACCEPTED_BYTES + _EXECUTED_BYTES]
 
     def trades(self, pings: int) -> list[tuple[bytes, int]]:
-        """Return this number of messages that each cause a trade."""
+        """Return `pings` messages that each cause a trade."""
         return [(orderflow.frame(self._trade()), _ACCEPTED_BYTES + _EXECUTED_BYTES) for _ in range(pings)]
 
     def _trade(self) -> ouch.EnterOrder:
@@ -72,7 +72,10 @@ class Pings:
 
 
 class Pair:
-    """An engine with two clients. The owner has sell orders in the book. The measured client trades with them."""
+    """An engine with two clients. The first client, the owner, has sell orders in the book.
+
+    The second client buys these shares, and its latency is measured.
+    """
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -85,7 +88,7 @@ class Pair:
             processes.round_trips(self.owner, [(orderflow.frame(offer), _ACCEPTED_BYTES)])
 
     def trade_until_it_waits(self, seconds: float) -> None:
-        """Trade without measuring until messages to the owner, who does not read them, wait in the engine."""
+        """Trade until messages to the owner, who reads nothing, wait in the engine. This is not measured."""
         end = time.monotonic() + seconds
         while not self.queued_bytes():
             assert time.monotonic() < end, "nothing waits for the client that does not read"
@@ -106,10 +109,10 @@ class Pair:
 
 
 def stalled(variant: str) -> Iterator[Figure]:
-    """Measure a client that trades with a client that does not read for a minute, and with one that reads.
+    """Measure a client that trades with an owner of resting orders.
 
-    Each case has its own engine, and both engines share one CPU. The measurements alternate, so that the machine is
-    equally fast for both.
+    In one case, the owner does not read for a minute. In the other, it reads. Each case has its own engine, and both
+    engines share one CPU. The two cases are measured in turns, so that the machine is equally fast for both.
     """
     engine = partial(processes.engine, variant, tokens="increasing")
     with engine() as first, engine() as second:
@@ -138,7 +141,7 @@ def stalled(variant: str) -> Iterator[Figure]:
 
 
 def flood(server: Server, sessions: int, running: Event) -> None:
-    """Enter orders as fast as possible with this number of accounts, beginning with B1, until the process is killed."""
+    """Enter orders as fast as possible until this process is killed. `sessions` accounts enter orders, from B1 on."""
     sockets = {processes.log_in(server, f"B{number + 1}"): number for number in range(sessions)}
     frame = orderflow.frame(ouch.EnterOrder("F" * 14, "B", 100, "S0", orderflow.MID_E4 - 10_000, ouch.TIF_IOC))
     head, tail = frame[:4], frame[18:]
@@ -164,7 +167,7 @@ def flood(server: Server, sessions: int, running: Event) -> None:
 
 @contextlib.contextmanager
 def flooded(server: Server, sessions: int) -> Iterator[multiprocessing.process.BaseProcess]:
-    """Run `flood` in a separate process until the context ends, and yield the process, which may be killed earlier."""
+    """Run `flood` in a separate process until the context ends. Yield the process. The caller may kill it earlier."""
     forks = multiprocessing.get_context("fork")
     running = forks.Event()
     flooder = forks.Process(target=flood, args=(server, sessions, running))
@@ -193,7 +196,10 @@ def fairness(variant: str) -> Iterator[Figure]:
 
 
 def overload(variant: str) -> Iterator[Figure]:
-    """Measure memory and the time of recovery when five clients have sent as fast as possible for a minute."""
+    """Let five clients send as fast as possible for a minute.
+
+    Measure how much memory the engine uses, and how long it takes until latency is normal again.
+    """
     pings = Pings()
     with processes.engine(variant, accounts=FLOODERS + 1, tokens="increasing") as server:
         client = processes.log_in(server, "B0")
@@ -217,7 +223,7 @@ def overload(variant: str) -> Iterator[Figure]:
 
 
 def _recovery_s(client: socket.socket, pings: Pings, limit_ns: float, since_ns: int) -> float:
-    """Return the seconds since `since_ns` until 99 of 100 consecutive round trips took at most `limit_ns`."""
+    """Return the seconds from `since_ns` until 99 of 100 consecutive round trips took at most `limit_ns`."""
     while True:
         processes.drain(client)
         begun_ns = time.perf_counter_ns()
@@ -228,7 +234,7 @@ def _recovery_s(client: socket.socket, pings: Pings, limit_ns: float, since_ns: 
 
 
 def flat(variant: str) -> Iterator[Figure]:
-    """Measure memory and disk during ten million orders, of which a hundred thousand are open at a time."""
+    """Measure memory and disk use during ten million orders. At any time a hundred thousand of them are open."""
     enter = orderflow.frame(ouch.EnterOrder("T" * 14, "B", 100, "S0", orderflow.MID_E4))
     cancel = orderflow.frame(ouch.CancelOrder("T" * 14, 0))
 

@@ -1,4 +1,4 @@
-"""Measures telemetry: its effect on the engine's p99, the time of its answers, its memory and CPU, and its page."""
+"""Measures telemetry: its effect on the engine's p99, its answer times, its use of memory and CPU, and its page."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ PAGE_FILES = (
 
 
 def telemetry(variant: str) -> Iterator[Figure]:
-    """Measure telemetry beside an engine at 10,000 orders a second, and beside an idle engine."""
+    """Measure telemetry next to an engine at 10,000 orders a second. Then measure it next to an idle engine."""
 
     def figure(what: str, value: float, unit: str, aim: str, without: float | None = None) -> Figure:
         return Figure("telemetry", variant, what, value, unit, "without" if without else "", without, aim=aim)
@@ -92,7 +92,10 @@ def telemetry(variant: str) -> Iterator[Figure]:
 def _alternated(
     engine: processes.Server, observing: Callable[[], AbstractContextManager[object]]
 ) -> tuple[float, float]:
-    """Return the client's median p99 in µs, without and with telemetry's processes. The measurements alternate."""
+    """Measure a client in turns without and with telemetry's processes.
+
+    Return two medians of the p99 in µs: without these processes, and with them.
+    """
     alone, observed = [], []
     for _ in range(ROUNDS):
         alone.append(_load(engine))
@@ -121,7 +124,7 @@ def _usual(engine: processes.Server, cpu: int) -> Iterator[None]:
 
 @contextmanager
 def _own_cpu(engine: processes.Server) -> Iterator[int]:
-    """Pin the engine to the last CPU, and yield its number. Processes that start later get the other CPUs."""
+    """Pin the engine to the last CPU, and yield the CPU's number. Processes that start later get the other CPUs."""
     before = os.sched_getaffinity(0)
     cpu = max(before)
     engine.pin(cpu)
@@ -133,7 +136,10 @@ def _own_cpu(engine: processes.Server) -> Iterator[int]:
 
 
 def _load(engine: processes.Server) -> float:
-    """Send orders at a fixed rate for a few seconds. Return the p99 in µs from their intended times."""
+    """Send orders at a fixed rate for a few seconds.
+
+    Return the p99 of their latencies in µs. A latency begins at the order's intended time.
+    """
     connection, splitter = connect("127.0.0.1", engine.port, "B0", processes.PASSWORD)
     recording = Recording(RATE_PER_S, RATE_PER_S * (LOAD_S + 1), RATE_PER_S)
     generator = Generator(connection, splitter, Flow("S0", 1_000_000), recording)
@@ -145,9 +151,9 @@ def _load(engine: processes.Server) -> float:
 
 
 def _bookkeeping_ns() -> float:
-    """Return the CPU ns that telemetry costs the engine for each order.
+    """Return how many ns of the engine's CPU time telemetry costs for each order.
 
-    They are the counting in a read, and the order's share of the publication of all counters.
+    The engine counts in each read, and it regularly publishes all counters. An order's share of both is returned.
     """
     ancillary = [(0, 0, struct.pack("qq", *divmod(time.time_ns(), 1_000_000_000)))]
     with tempfile.TemporaryDirectory(prefix="telemetry-bench-") as name:
@@ -170,7 +176,7 @@ def _bookkeeping_ns() -> float:
 
 
 def _p99_ns(port: int, path: str) -> float:
-    """Return the p99 in ns of requests on one connection. They are sent below the service's rate limit."""
+    """Send requests on one connection and return the p99 of their times in ns. The rate limit refuses none of them."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     times = []
     for _ in range(REQUESTS):
@@ -189,10 +195,11 @@ def _minute_p99_us(port: int, source: str) -> float:
 
 
 def _page(port: int) -> tuple[float, float, float]:
-    """Return the ms to the first paint of a bare page and of telemetry's page, and the CPU % of the latter while open.
+    """Measure telemetry's page and a bare page, which contains only the word "bare".
 
-    The pages alternate in a running browser without cache. The bare page contains only the word "bare". This also
-    writes a screenshot of telemetry's page.
+    Return three values. The first two are the ms until the bare page and until telemetry's page appears. The third is
+    the CPU % that telemetry's page uses while it is open. The pages take turns in a running browser without cache. This
+    also writes a screenshot of telemetry's page.
     """
     bare_ms, ours_ms = [], []
     with tempfile.TemporaryDirectory(prefix="chromium-") as name:
@@ -226,7 +233,7 @@ def _task_s(browser: Browser) -> float:
 
 
 def _noticed_s(engine: processes.Server, port: int) -> float:
-    """Kill the engine. Return the seconds until the stream that feeds the page reports a failing engine."""
+    """Kill the engine. Return the seconds until the stream that feeds telemetry's page reports this."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     connection.request("GET", "/stream")
     stream = connection.getresponse()

@@ -1,4 +1,7 @@
-"""Measures the tuning of a machine that is already tuned: a second run of the role os_tuning, and each module alone."""
+"""Measures the tuning on a machine that is already tuned.
+
+The figures are the times of a second run of the role os_tuning, and of each module alone.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ _REPEATS = 5
 
 
 def tuning(variant: str) -> Iterator[Figure]:
-    """Measure the tuning. The compiled variant has no figures, because the tuning does not run the engine."""
+    """Measure the tuning. The tuning does not run the engine, so the compiled variant has no figures here."""
     if variant != "pure":
         return
     with booted("tuning-bench", "10.77.0.0/16") as host:

@@ -1,4 +1,4 @@
-"""The engine's two variants: pure, from its sources, and compiled by mypyc, which is built once for each content."""
+"""The engine's two variants: "pure", which runs from its sources, and "compiled", which mypyc builds from them."""
 
 from __future__ import annotations
 
@@ -24,19 +24,22 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lowlat
 
 
 def path_of(variant: str) -> Path:
-    """Return the directory that PYTHONPATH needs for the variant, "pure" or "compiled"."""
+    """Return the directory that PYTHONPATH must contain for the variant, "pure" or "compiled"."""
     return SOURCES if variant == "pure" else compiled()
 
 
 def environment(variant: str) -> dict[str, str]:
-    """Return the environment variables of a process that runs the variant."""
+    """Return the environment variables for a process that runs the variant."""
     paths = [str(path_of(variant)), str(ROOT), str(CACHE / "bench-reference")]
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return {**kept, "PYTHONPATH": os.pathsep.join(paths), "PYTHONPYCACHEPREFIX": str(CACHE / "bytecode")}
 
 
 def confirmed(variant: str) -> str:
-    """Start a process of the variant, and return the variant. Raises AssertionError when it runs the other one."""
+    """Start a process of the variant and check which variant it really runs.
+
+    Return the variant. Raises AssertionError when the process runs the other variant.
+    """
     command = [sys.executable, "-c", "from trading_engine.machine.version import is_compiled; print(is_compiled())"]
     said = subprocess.run(command, env=environment(variant), stdout=subprocess.PIPE, text=True, check=True).stdout
     assert said.strip() == str(variant == "compiled"), f"{variant}: is_compiled() says {said}"
@@ -54,7 +57,7 @@ def compiled() -> Path:
     if not target.exists():
         print("building the compiled variant (once for each change of the sources)", file=sys.stderr)
         CACHE.mkdir(parents=True, exist_ok=True)
-        # Several builds are kept, because other clones of this repository may use one at the same time.
+        # Several builds are kept, because other clones of this repository may use one of them at the same time.
         for old in sorted(CACHE.glob("compiled-*"), key=_used_s)[: -(_KEPT - 1)]:
             shutil.rmtree(old, ignore_errors=True)  # another clone may delete it as well
         with tempfile.TemporaryDirectory(dir=CACHE) as work:
@@ -71,7 +74,7 @@ def _used_s(path: Path) -> float:
 
 
 def unpack(engine: Path, work: Path, target: Path) -> None:
-    """Build a release as the role does, unless one is cached, and unpack its compiled wheel to `target`."""
+    """Build a release as the role does, or take a cached one. Unpack its compiled wheel to the directory `target`."""
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     kind = {"python_version": version, "architecture": platform.machine(), "compiled": "always"}
     made = collect(project=str(engine), cache_dir=str(WHEELS), **kind)

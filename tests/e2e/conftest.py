@@ -1,8 +1,8 @@
-"""One deployment for all end-to-end tests; everything that it started is always removed.
+"""One deployment for all end-to-end tests. At the end, everything that it started is removed, even after a failure.
 
-The files share it and run in the order of their numbers. The first file only inspects the deployment, later ones change
-it and restore it, and the last one removes it. Each file can be run alone. Tests with the fixture `alone` come after
-the others.
+The test files share the deployment and run in the order of their numbers. The first file only inspects it. Later files
+change it and restore it, and the last one removes it. Each file can be run alone. Tests with the fixture `alone`
+measure, and come after the tests that do not measure.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LOSES_THE_HOST = re.compile("/test_[7-9]_")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the tests that measure after all others, except in the files that lose or remove the host."""
+    """Run the tests that measure after all other tests. Only the files that lose or remove the host come later."""
     items.sort(
         key=lambda item: (bool(LOSES_THE_HOST.search(item.nodeid)), "alone" in getattr(item, "fixturenames", ()))
     )
@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def alone() -> None:
-    """Wait until no other part of the tests runs, because its work would be measured as well."""
+    """Wait until no other part of the test suite runs, because its work would disturb the measurements."""
     if path := os.environ.get(BESIDE):
         with open(path, encoding="utf-8") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH)
@@ -40,7 +40,7 @@ def alone() -> None:
 
 @pytest.fixture(scope="session")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """An embedded EC2 with an empty account."""
+    """Yield a running sandbox, that is, an embedded EC2 with an empty AWS account. Remove it at the end."""
     given = yaml.safe_load(GENEROUS_TARGETS.read_text(encoding="utf-8"))
     it = Deployment(tmp_path_factory.mktemp("end to end"), given=given)
     try:
@@ -53,7 +53,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
 
 @pytest.fixture(scope="session")
 def deployed(sandbox: Deployment) -> Deployment:
-    """The account after `ansible-playbook site.yml`; the run's report is kept as site.json."""
+    """Return the sandbox after a run of `site.yml`. Keep the report of this run as site.json."""
     play = sandbox.play("site.yml", slo_enforce="report")
     (sandbox.work / "site.log").write_text(play.output, encoding="utf-8")
     assert play.exit_code == 0, play.output[-6000:]

@@ -1,4 +1,4 @@
-"""A deployment on an embedded EC2 of the tests' own, driven by the commands that a user types."""
+"""A deployment in a sandbox that only the tests use. The tests run the same commands as a user."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SANDBOX = "e2e"
 
 
 def addresses(number: int) -> dict[str, Any]:
-    """Return a deployment's variables for its own networks, 10.NUMBER.0.0/16: a demo may run at the same time."""
+    """Return variables that put a deployment into the network 10.NUMBER.0.0/16. A demo may run in another network."""
     bridge = f"10.{number}.1.1/32"
     return {
         "trading_vpc_cidr": f"10.{number}.0.0/16",
@@ -40,7 +40,7 @@ def run(
     limit_s: float = 600,
     folder: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end and return its output, whatever its exit code."""
+    """Run a command to its end and return its output and exit code. A failed command raises no exception."""
     return subprocess.run(
         [str(word) for word in command],
         env={**os.environ, **(environment or {})},
@@ -54,25 +54,25 @@ def run(
 
 @dataclass(frozen=True)
 class Play:
-    """The result of one ansible-playbook run."""
+    """The exit code and the output of one ansible-playbook run."""
 
     exit_code: int
     output: str
 
     def count(self, word: str) -> int:
-        """Return the sum of a word of the recap (`changed`, `failed`, `unreachable`) over all hosts."""
+        """Return the sum over all hosts of one number in the recap. `word` is `changed`, `failed` or `unreachable`."""
         recap = self.output.partition("PLAY RECAP")[2]
         return sum(int(number) for number in re.findall(rf"\b{word}=(\d+)", recap))
 
 
 @dataclass
 class Deployment:
-    """One sandbox and the environment variables that lead to it."""
+    """A sandbox, and the environment variables with which programs use it."""
 
     work: Path
     sandbox: str = SANDBOX
     addresses: dict[str, Any] = field(default_factory=lambda: ADDRESSES)
-    # Other variables of every playbook that is run.
+    # Further variables for every playbook that is run.
     given: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
 
@@ -85,7 +85,7 @@ class Deployment:
         return self.work / "reports"
 
     def up(self) -> None:
-        """Start the sandbox, make a key, and store the settings that lead to the API."""
+        """Start the sandbox, make an SSH key, and store the environment variables that lead to the sandbox's API."""
         done = run(ROOT / "scripts/sandbox", "up", "--name", self.sandbox)
         assert done.returncode == 0, done.stderr
         exports = run(ROOT / "scripts/sandbox", "env", "--name", self.sandbox)
@@ -106,17 +106,17 @@ class Deployment:
         return run(ROOT / "scripts/sandbox", "down", "--name", self.sandbox)
 
     def command(self, playbook: str, *arguments: str, **variables: object) -> list[str]:
-        """Return the command that runs a playbook of the checkout."""
+        """Return the command that runs a playbook of this repository with these extra variables."""
         extra = {**self.addresses, **self.given, "trading_report_dir": str(self.reports), **variables}
         return ["ansible-playbook", "-i", str(INVENTORY), str(ROOT / playbook), "-e", json.dumps(extra), *arguments]
 
     def play(self, playbook: str, *arguments: str, **variables: object) -> Play:
-        """Run a playbook of the checkout with the given extra variables."""
+        """Run a playbook of this repository with these extra variables, and return its result."""
         done = run(*self.command(playbook, *arguments, **variables), environment=self.environment)
         return Play(done.returncode, done.stdout + done.stderr)
 
     def play_installed(self, name: str, **variables: object) -> Play:
-        """Run a playbook of the built and installed collection from an empty folder, without any inventory."""
+        """Build and install the collection, and run its playbook `name` from an empty folder, without an inventory."""
         user = self.work / "a user"
         user.mkdir(exist_ok=True)
         script = '. "$0/scripts/lib.sh"; install_collection "$1"'
@@ -137,21 +137,21 @@ class Deployment:
         return Play(done.returncode, done.stdout + done.stderr)
 
     def inventory(self) -> dict[str, Any]:
-        """Return the output of `ansible-inventory --list`."""
+        """Return what `ansible-inventory --list` prints, as a dictionary."""
         done = run("ansible-inventory", "-i", INVENTORY, "--list", environment=self.environment)
         assert done.returncode == 0, done.stderr
         listing: dict[str, Any] = json.loads(done.stdout, object_hook=lambda it: it.get("__ansible_unsafe", it))
         return listing
 
     def host(self) -> dict[str, Any]:
-        """Return the variables of the one trading host."""
+        """Return the inventory's variables of the only trading host."""
         listing = self.inventory()
         (name,) = listing["trading"]["hosts"]
         variables: dict[str, Any] = listing["_meta"]["hostvars"][name]
         return variables
 
     def ec2(self) -> Any:
-        """Return a client of the embedded EC2."""
+        """Return a boto3 client of the embedded EC2."""
         return boto3.client(
             "ec2",
             region_name="us-east-1",
@@ -163,7 +163,7 @@ class Deployment:
     def ssh(
         self, address: str, *command: str, limit_s: float = 60, user: str = "debian", key: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command on a machine, by default as its administrator."""
+        """Run a command on the machine at this address over SSH. Log in as its administrator unless `user` is given."""
         options = [
             "-i",
             str(key or self.key),
@@ -175,7 +175,7 @@ class Deployment:
         return run("ssh", *options, "-o", "ConnectTimeout=5", f"{user}@{address}", shlex.join(command), limit_s=limit_s)
 
     def ssh_when_it_answers(self, address: str, *command: str, limit_s: float = 60) -> subprocess.CompletedProcess[str]:
-        """Run a command like `ssh`, on a machine that may still boot: try until it answers or the limit is over."""
+        """Do the same as `ssh` on a machine that may still boot. Retry until the command succeeds or time is over."""
         end_s = time.monotonic() + limit_s
         while True:
             done = self.ssh(address, *command)

@@ -1,4 +1,4 @@
-"""A trader that remembers what the engine acknowledged."""
+"""A client that enters orders and remembers which of them the engine has accepted."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ LOGIN_LIMIT_S = 30
 
 
 class Link:
-    """A logged-in order-entry connection. `next_number` is the number of its first sequenced message."""
+    """A connection to order entry after its login. `next_number` is the number of its first sequenced message."""
 
     def __init__(self, address: str, password: str, sequence: int) -> None:
-        """Raises OSError when the engine does not run, AssertionError when it refuses the login."""
+        """Connect and log in.
+
+        Raises OSError when the engine does not run. Raises AssertionError when the engine refuses the login.
+        """
         self.connection = socket.create_connection((address, ORDER_ENTRY_PORT), ANSWER_LIMIT_S)
         self._splitter = soupbintcp.Splitter()
         try:
@@ -35,9 +38,9 @@ class Link:
             raise
 
     def packets(self) -> list[tuple[int, bytes]]:
-        """Return at least one packet.
+        """Wait for packets and return them. There is at least one.
 
-        Raises ConnectionError when the engine has ended, TimeoutError when it is silent.
+        Raises ConnectionError when the engine closes the connection, and TimeoutError when the engine sends nothing.
         """
         packets: list[tuple[int, bytes]] = []
         while not packets:
@@ -48,13 +51,13 @@ class Link:
         return packets
 
     def sequenced(self) -> list[bytes]:
-        """Return the next sequenced messages; none if only heartbeats came."""
+        """Return the next sequenced messages. The list is empty when only heartbeats arrived."""
         packets, self._pending = self._pending or self.packets(), []
         return [payload for kind, payload in packets if kind == soupbintcp.SEQUENCED]
 
 
 class OrderClient:
-    """A client that enters resting orders without waiting in between, and keeps the tokens of the accepted ones."""
+    """A client that enters resting orders without pauses, and stores the tokens of those that the engine accepts."""
 
     def __init__(self, address: str, password: str) -> None:
         self.address, self.password = address, password
@@ -65,7 +68,7 @@ class OrderClient:
         self.acknowledged = threading.Event()
 
     def enter_until_cut_off(self, limit_s: float) -> None:
-        """Enter orders until the connection breaks. Fails when it is still there after `limit_s`."""
+        """Enter orders until the connection breaks. Raises AssertionError if it still works after `limit_s` seconds."""
         link = self._log_in(LIVE)
         self.first_number = link.next_number
         end_s = time.monotonic() + limit_s
@@ -78,18 +81,21 @@ class OrderClient:
             raise AssertionError(f"the engine still answers after {limit_s} s")
 
     def replayed(self) -> Counter[str]:
-        """Return how often each token occurs in an Accepted when the engine repeats the session now."""
+        """Let the engine send the session's messages again.
+
+        Return for each token how many Accepted messages have it.
+        """
         return self._count(self._log_in(self.first_number), b"A")
 
     def cancel_all(self) -> Counter[str]:
-        """Cancel every acknowledged order and count the Canceled messages by token, until each has one."""
+        """Cancel every accepted order. Return for each token how many Canceled messages have it."""
         link = self._log_in(LIVE)
         cancels = (ouch.INBOUND.encode(ouch.CancelOrder(token)) for token in self.accepted)
         link.connection.sendall(b"".join(soupbintcp.unsequenced(message) for message in cancels))
         return self._count(link, b"C")
 
     def _log_in(self, sequence: int) -> Link:
-        """Log in; try again until the engine runs."""
+        """Log in. Retry while the engine does not run yet, until a limit."""
         end_s = time.monotonic() + LOGIN_LIMIT_S
         while True:
             try:
@@ -100,7 +106,7 @@ class OrderClient:
                 time.sleep(0.05)  # between two tries, not instead of an event
 
     def _count(self, link: Link, kind: bytes) -> Counter[str]:
-        """Count the tokens in messages of this kind, until every acknowledged one was seen or the limit is over."""
+        """Count messages of this kind by token, until each accepted order has one or the limit is over."""
         seen: Counter[str] = Counter()
         missing = set(self.accepted)
         end_s = time.monotonic() + ANSWER_LIMIT_S
@@ -119,5 +125,5 @@ class OrderClient:
 
 
 def tokens(messages: list[bytes], kind: bytes) -> list[str]:
-    """Return the tokens of the messages of one type."""
+    """Return the tokens of those messages that are of this kind."""
     return [ouch.OUTBOUND.decode(message).token.strip() for message in messages if message[:1] == kind]

@@ -1,4 +1,4 @@
-"""The results of `site.yml`, seen from outside: the inventory, the pages, the report, the second run."""
+"""What `site.yml` has made, as a user sees it: inventory, pages, report, readiness, cost, and a second run."""
 
 from __future__ import annotations
 
@@ -82,7 +82,11 @@ BY_NATURE = {
 
 @pytest.fixture(scope="module")
 def asked(deployed: Deployment) -> tuple[Play, dict[str, dict[str, Any]]]:
-    """Run the checklist with port 9001 open to all addresses, and with a service that does not start with the host."""
+    """Run the readiness checklist on a host with two faults.
+
+    Port 9001 is open to all addresses, and one service does not start at boot. Return the run, and the checklist's
+    lines by id.
+    """
     address, unit = deployed.host()["ansible_host"], ("trading-feed.service",)
     ec2 = deployed.ec2()
     named = [{"Name": "group-name", "Values": ["trading-sandbox-host"]}]
@@ -138,10 +142,10 @@ def test_the_cost_is_shown_with_what_could_be_saved(deployed: Deployment) -> Non
 
 @pytest.fixture(scope="module")
 def repeated(deployed: Deployment) -> dict[str, Play]:
-    """Run the site a second time, and at the same time in check mode: neither run may change anything.
+    """Run site.yml twice at the same time: once normally, and once in check mode. Neither may change anything.
 
-    The second run uses the installed collection, without an inventory. Its measurements next to the other run are not
-    judged.
+    The normal run uses the installed collection, without an inventory. Its measurement is ignored, because the other
+    run disturbs it.
     """
     with ThreadPoolExecutor() as side_by_side:
         second = side_by_side.submit(deployed.play_installed, "site", slo_enforce="report", slo_duration_s=2)

@@ -1,4 +1,4 @@
-"""The promise after a crash: a killed engine loses nothing."""
+"""An engine that is killed loses no order that it has acknowledged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Secrets reach the host and nothing else: no output, no list of processes, no log, no diagnosis."""
+"""Secrets reach the host, and appear nowhere else: not in output, process lists, logs or diagnoses."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ LOOK_S = 0.05
 
 @dataclass
 class Watch:
-    """A recorder of the arguments and the environment of every process of this machine and its sandbox machines."""
+    """Looks for the given secrets in the arguments and environments of all processes.
+
+    These include the processes of the sandbox's machines.
+    """
 
     planted: dict[str, str]
     seen: set[str] = field(default_factory=set)
@@ -60,7 +63,10 @@ class Watch:
 
 @dataclass
 class Given:
-    """The results of a whole run with secrets of all kinds, and every place where a secret could appear."""
+    """The result of a run of site.yml with secrets of all kinds, and what the tests need to look for them.
+
+    `wanted` has the expected content of each file with secrets on the host.
+    """
 
     play: Play
     watch: Watch
@@ -69,7 +75,10 @@ class Given:
 
 
 def certificate(folder: Path, address: str) -> str:
-    """Return a certificate for the address with its key, as one text; the certificate alone stays in server.crt."""
+    """Make a certificate for the address, and return the certificate and its key as one text.
+
+    The file server.crt contains the certificate without the key.
+    """
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 90 -subj /CN=host"
     command += f" -addext subjectAltName=IP:{address} -keyout {folder}/server.key -out {folder}/server.crt"
     subprocess.run(command.split(), check=True, capture_output=True)
@@ -97,7 +106,7 @@ def given(deployed: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Ite
         kept = {"telemetry.token": TOKEN, "BENCH.password": PASSWORD, "telemetry.pem": pem.strip()}
         yield Given(play, watch, folder / "server.crt", kept)
     finally:
-        # Later tests ask by HTTP; token and password stay as they are on the host.
+        # Later tests use HTTP without TLS. The token and the password remain on the host.
         back = deployed.play("playbooks/configure.yml", "--tags", "telemetry_configuration,telemetry_unit")
         assert back.exit_code == 0, back.output[-6000:]
 

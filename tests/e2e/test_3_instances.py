@@ -1,6 +1,7 @@
-"""A machine follows its instance, the inventory the API, and a security group decides which clients reach a host.
+"""An instance's machine exists as long as the instance. The inventory lists the instance.
 
-The tests build on each other, in the order in which they are written: the last one ends the instance.
+A security group decides which clients reach it. Each test continues from the state that the previous test left. The
+last one terminates the instance.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ GROUP_WITHIN_S = 5.0
 
 
 def host(ec2: Any) -> dict[str, Any]:
-    """Return the instance that site.yml made."""
+    """Return the instance of the host that site.yml has made."""
     found = ec2.describe_instances(Filters=[{"Name": "tag:Name", "Values": ["trading-sandbox-1"]}])
     instance: dict[str, Any] = found["Reservations"][0]["Instances"][0]
     return instance
@@ -29,7 +30,7 @@ def host(ec2: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class ByHand:
-    """An instance that was made through the API in addition to the host, in its subnet and security group."""
+    """A further instance, which the test creates through the API, with the host's subnet and security group."""
 
     deployment: Deployment
     ec2: Any
@@ -45,7 +46,7 @@ class ByHand:
         self.ec2.get_waiter(state).wait(InstanceIds=[self.instance_id], WaiterConfig=limit)
 
     def gets_through(self, address: str, port: int) -> bool:
-        """Return whether the instance can connect to this port."""
+        """Return whether this instance can connect to the port at the address."""
         connect = ("timeout", "1", "bash", "-c", f"</dev/tcp/{address}/{port}")
         return self.deployment.ssh(self.address, *connect).returncode == 0
 
@@ -75,7 +76,10 @@ def by_hand(deployed: Deployment) -> Iterator[ByHand]:
 
 
 def becomes_true(look: Callable[[], bool], within_s: float) -> bool:
-    """Return whether the condition became true in time; the last check begins before the limit."""
+    """Return whether the condition becomes true within `within_s` seconds.
+
+    The last check begins before this time is over.
+    """
     deadline_s = time.monotonic() + within_s
     while True:
         in_time = time.monotonic() < deadline_s

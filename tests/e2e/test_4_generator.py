@@ -1,6 +1,6 @@
-"""A host with one vCPU is measured from a second instance, which is always removed at the end of the run.
+"""A host with one vCPU is measured from a second instance, the load generator, which is always removed afterwards.
 
-The tests build on each other, in the order in which they are written: the first one finds no generator.
+Each test continues from the state that the previous test left. The first one expects no load generator.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ LAUNCHED_WITHIN_S = 120
 
 
 def generators(deployed: Deployment) -> dict[str, str]:
-    """Return the state of each generator by its id."""
+    """Return the state of each instance that is a load generator, by instance id."""
     role = [{"Name": "tag:Role", "Values": ["trading_generator"]}]
     pages = deployed.ec2().describe_instances(Filters=role)["Reservations"]
     return {one["InstanceId"]: one["State"]["Name"] for page in pages for one in page["Instances"]}
 
 
 def verify(deployed: Deployment, **variables: object) -> Play:
-    """Measure, and check that no generator is left."""
+    """Run the measurement. Check that afterwards no load generator runs."""
     play = deployed.play("playbooks/verify.yml", **EPHEMERAL, **variables)
     assert set(generators(deployed).values()) == {"terminated"}, play.output[-6000:]
     return play

@@ -1,4 +1,7 @@
-"""The reliability of a verdict: a task on the engine's CPU, or a slow link, is never taken for machine noise."""
+"""A fault of the host is never excused as a disturbance of the machine.
+
+One fault is a task that takes the engine's CPU. The other is a slow network link.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +25,8 @@ while True:
     time.sleep(0.08)
 """
 
-# The replies of 3,000 orders a second are about 3 Mbit/s; they queue in front of 2. A slower link would take minutes to
-# send the queue after the load. (Not every kernel has netem.)
+# The replies to 3,000 orders a second need about 3 Mbit/s, but the link carries 2. A slower link would need minutes to
+# send the queue after the load. The qdisc netem could do the same, but not every kernel has it.
 SLOW_LINK = (
     ["tc", "qdisc", "add", "dev", "ens5", "root", "tbf", "rate", "2mbit", "burst", "16kb", "latency", "300ms"],
     ["tc", "qdisc", "del", "dev", "ens5", "root"],
@@ -31,7 +34,10 @@ SLOW_LINK = (
 
 
 def verify(deployed: Deployment, **variables: object) -> tuple[Play, dict[str, Any]]:
-    """Judge by the promise. Disturbances of the machine under these tests cannot excuse the faults that they plant."""
+    """Measure with the targets that hosts promise by default, and return the run and its report.
+
+    The test's fault exceeds a target so far that a disturbance of this machine cannot be the reason.
+    """
     play = deployed.play("playbooks/verify.yml", trading_slo={}, **variables)
     report: dict[str, Any] = json.loads((deployed.reports / "trading-sandbox-1.json").read_text(encoding="utf-8"))
     return play, report

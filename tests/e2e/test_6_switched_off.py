@@ -1,7 +1,7 @@
-"""A role that is switched off removes what it made, and returns with settings that it did not have before.
+"""A role that is switched off removes what it has made, and makes it again when it is switched on.
 
-The tests build on each other, in the order in which they are written: the timeline shows the effects of the earlier
-ones.
+People also use the engine with their own roles, and the timeline shows who did what. Each test continues from the state
+that the previous test left.
 """
 
 from __future__ import annotations

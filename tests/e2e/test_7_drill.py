@@ -1,6 +1,6 @@
-"""A small disaster drill: the host is lost with known orders, and a host in another zone continues in its place.
+"""A small disaster drill: a host with known orders is lost, and a new host in another zone replaces it.
 
-The tests build on each other, in the order in which they are written: what comes later finds the host that was built.
+Each test continues from the state that the previous test left. After the drill the tests use the new host.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from tests.e2e.deployment import Deployment, Play
 pytestmark = pytest.mark.usefixtures("in_written_order")
 
 SHIPPED = "/etc/trading/backup.toml"
-# What the host promises here, so that the drill need not wait for more than a minute, and what is asked of it.
+# Before the drill, the host ships its journal every four seconds, so that the drill does not wait a minute. The drill
+# checks twelve.
 PROMISED_S, ASKED_S = 4, 12
 CONFIRMED: dict[str, object] = {"drill_confirm": "sandbox", "drill_rpo_seconds": ASKED_S, "slo_verify": "never"}
 
 
 @pytest.fixture(scope="module")
 def lost(deployed: Deployment) -> dict[str, Any]:
-    """The host before the drill, configured to ship its journal more often."""
+    """Return the variables of the host that will be lost. Let it ship its journal more often."""
     host = deployed.host()
     shorten = f"sed -i 's/^rpo_seconds = .*/rpo_seconds = {PROMISED_S}/' {SHIPPED}; systemctl restart trading-backup"
     shortened = deployed.ssh(host["ansible_host"], "sudo", "sh", "-ec", shorten)
@@ -34,10 +35,10 @@ def lost(deployed: Deployment) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def drilled(deployed: Deployment, lost: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> tuple[Play, Path]:
-    """Return the drill, and its record."""
+    """Run the drill. Return its result and the path of its record."""
     folder = tmp_path_factory.mktemp("drill")
     deployed.environment["XDG_STATE_HOME"] = str(folder)  # what was fetched of the lost host stays in the test's folder
-    # This machine is the operator in either zone's subnet.
+    # This machine is the operator, and must reach the subnets of both zones.
     networks = {"trading_operator_cidr": deployed.addresses["trading_vpc_cidr"]}
     try:
         play = deployed.play("playbooks/drill.yml", **CONFIRMED, **networks, drill_record_file=str(folder / "record"))

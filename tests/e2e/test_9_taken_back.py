@@ -1,6 +1,7 @@
 """One command removes the whole deployment.
 
-The tests build on each other, in the order in which they are written: the host, the account, the sandbox.
+Each test continues from the state that the previous test left. The tests remove the host, then the rest of the AWS
+account, then the sandbox.
 """
 
 from __future__ import annotations

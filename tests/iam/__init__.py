@@ -1,1 +1,4 @@
-"""Checks recorded API calls against IAM policies as AWS would: which permissions a call needs, and who has them."""
+"""Checks recorded API calls against IAM policies as AWS would.
+
+It finds the permissions that each call needs, and whether a policy grants them.
+"""

@@ -1,7 +1,7 @@
 """Reads and stores the needs of the playbooks' API calls. A need is one permission that a call needs.
 
-A test reads the needs that its own emulated API has recorded. Unit tests read calls.json, which has the needs of a
-deployment's whole life, from plan to removal.
+Tests in tests/integration/aws read the needs that their own emulated API has recorded. Unit tests read calls.json. This
+file has the needs of a deployment's whole life, from plan to removal.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ID = re.compile(r"-[0-9a-f]{8,}\b")
 
 
 class KeptNeed(NamedTuple):
-    """A need, and the names of the policies that were attached in the run that had this need."""
+    """A need, and the names of the policies that were attached to the user whose call had this need."""
 
     action: str
     need: Need
@@ -31,7 +31,7 @@ class KeptNeed(NamedTuple):
 
 
 def read(file: Path) -> list[Need]:
-    """Return the recorded needs. The list is empty when the file does not exist because there was no call."""
+    """Return the recorded needs in `file`. When there was no call, the file does not exist and the list is empty."""
     if not file.exists():
         return []
     return [Need(**json.loads(line)) for line in file.read_text(encoding="utf-8").splitlines()]
@@ -47,7 +47,10 @@ def kept() -> list[KeptNeed]:
 
 
 def keep(policies: list[str], needs: list[Need]) -> bool:
-    """Add needs to the folder in the environment variable KEEP_CALLS_IN. Return whether the variable is set."""
+    """Store needs in the folder that the environment variable KEEP_CALLS_IN names.
+
+    Return whether the variable is set. Without it, nothing is stored.
+    """
     folder = os.environ.get(_FOLDER)
     if folder:
         file = Path(folder) / f"{os.environ.get('PYTEST_XDIST_WORKER', 'one')}.jsonl"
@@ -57,9 +60,9 @@ def keep(policies: list[str], needs: list[Need]) -> bool:
 
 
 def _row(need: Need, policies: list[str]) -> dict[str, Any]:
-    """Return a need as a row of calls.json, without values that differ in each run.
+    """Return a need as a row of calls.json, without values that differ from run to run.
 
-    Ids are replaced, and tags are left out except Project, the only one that policies mention.
+    Ids are replaced by a placeholder. Tags are left out, except the tag Project, because policies mention no other tag.
     """
     context = {key: value for key, value in need.context.items() if "Tag/" not in key or key.endswith("/Project")}
     return {

@@ -1,8 +1,9 @@
-"""Evaluates policies with Deny, NotAction, NotResource, Null and variables, such as those of the hosts and the bucket.
+"""Evaluates IAM policies that contain Deny, NotAction, NotResource, Null or variables.
 
-The deployer's policies use none of these elements, and evaluate.py evaluates them more strictly. The rules are those
-of https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html: a Deny wins, and within
-one AWS account an Allow in the identity's policy is enough.
+The policies of the hosts and of the bucket use these elements. The deployer's policies use none of them, and
+evaluate.py evaluates the deployer's policies more strictly. The rules are those of
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html: a Deny wins. Within one AWS
+account, an Allow in the identity's policy is enough.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from tests.iam.evaluate import Need, matches
 
 
 def decided(need: Need, identity: Iterable[Statement], resource: Iterable[Statement] = ()) -> bool:
-    """Return whether the identity's policy allows the need, and neither it nor the resource's policy denies it."""
+    """Return whether the identity's policy allows the need. A Deny in this policy or in the resource's policy wins."""
     identity, resource = list(identity), list(resource)
     if any(one["Effect"] == "Deny" and _fits(one, need) for one in [*identity, *resource]):
         return False
@@ -42,7 +43,7 @@ def _any(patterns: Any, value: str, known: Mapping[str, str]) -> bool:
 
 
 def _filled(pattern: str, known: Mapping[str, str]) -> str:
-    """Return the pattern with the request's values in place of variables such as ${aws:username}.
+    """Return the pattern with its variables, such as ${aws:username}, replaced by the request's values.
 
     A pattern with a variable that has no value matches nothing.
     """

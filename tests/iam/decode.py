@@ -1,4 +1,4 @@
-"""Decodes an HTTP request to AWS: its service, its operation, and its parameters by botocore's names."""
+"""Decodes an HTTP request to AWS: its service, its operation, and its parameters with the names that botocore uses."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from moto.core.parse import PROTOCOL_PARSERS
 from moto.core.utils import get_service_model
 from werkzeug.datastructures import CombinedMultiDict, MultiDict
 
-# Services that have another name in signatures than in botocore: the name in signatures, then botocore's.
+# Services with one name in signatures and another in botocore. The key is the name in signatures.
 _BY_SIGNATURE = {"elasticloadbalancing": "elbv2", "monitoring": "cloudwatch", "servicequotas": "service-quotas"}
 _CREDENTIAL = re.compile(r"Credential=([^/]+)/\d+/([^/]+)/([^/]+)/aws4_request")
 
 
 @dataclass(frozen=True)
 class Call:
-    """A call of an operation of an AWS service. `key` is the id of the caller's access key."""
+    """A call of one operation of an AWS service. `key` is the id of the caller's access key."""
 
     key: str
     region: str
@@ -31,7 +31,10 @@ class Call:
 
 
 def decode(method: str, path: str, query: str, headers: Mapping[str, str], body: bytes) -> Call | None:
-    """Return the call, or None for a request without a signature. Raises LookupError for an unknown operation."""
+    """Return the call in this request. Return None for a request without a signature.
+
+    Raises LookupError for an unknown operation.
+    """
     signed = _CREDENTIAL.search(headers.get("Authorization", ""))
     if not signed:
         return None
@@ -58,8 +61,9 @@ def _read(
 
 def _read_rest(model: Any, method: str, path: str, query: str, body: bytes) -> tuple[str, dict[str, Any]]:
     given = dict(parse_qsl(query, keep_blank_values=True))
-    # Several operations can fit. The right one names most of the query: a GET of a bucket lists its objects, and with
-    # ?policy it gets the policy. Among equals it has the shorter name: ListBuckets, not ListDirectoryBuckets.
+    # Several operations can fit. The right one matches most of the query: a GET of a bucket lists its objects, but a
+    # GET with ?policy returns its policy. When several match equally, it is the one with the shorter name: ListBuckets,
+    # not ListDirectoryBuckets.
     fits = sorted(
         (len(asked), -len(name), name, tuple(found.groupdict().items()))
         for name, (verb, pattern, asked) in _templates(model.service_name).items()

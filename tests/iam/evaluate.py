@@ -1,6 +1,6 @@
-"""Evaluates policy statements as AWS does, with the elements of files/iam: Allow, wildcards and conditions.
+"""Evaluates policy statements as AWS does. It knows only what files/iam contains: Allow, wildcards and conditions.
 
-The rules are https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html and
+The rules are those of https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html and
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html
 """
 
@@ -18,7 +18,8 @@ from tests.iam.documents import Statement, as_list
 class Need:
     """One permission that an API call needs: an action on a resource.
 
-    `context` has the request's values for the condition keys of policies, such as aws:ResourceTag/Project.
+    Policies can have conditions on keys such as aws:ResourceTag/Project. `context` has the request's values of these
+    keys.
     """
 
     action: str
@@ -31,7 +32,10 @@ class Need:
 
 
 def allowed(need: Need, statements: Iterable[Statement]) -> bool:
-    """Return whether a statement allows the need. Raises ValueError for a statement with another effect than Allow."""
+    """Return whether at least one statement allows the need.
+
+    Raises ValueError for a statement whose effect is not Allow.
+    """
     return any(_allows(one, need) for one in statements)
 
 
@@ -60,7 +64,7 @@ def _equal(pattern: str, value: str) -> bool:
     return pattern == value
 
 
-# AWS treats ArnEquals and ArnLike alike.
+# AWS treats ArnEquals and ArnLike in the same way.
 _OPERATORS: dict[str, Callable[[str, str], bool]] = {
     "StringEquals": _equal,
     "StringLike": matches,
@@ -71,9 +75,10 @@ _OPERATORS: dict[str, Callable[[str, str], bool]] = {
 
 
 def _conditions_hold(conditions: Mapping[str, Mapping[str, object]], context: Mapping[str, str]) -> bool:
-    """Return whether all conditions of a statement hold.
+    """Return whether all conditions of a statement are true.
 
-    A condition holds when one of its values fits the request's value. It fails when the request has no value.
+    A condition is true when the request's value fits one of the condition's values. It is false when the request has no
+    value.
     """
     known = {key.lower(): value for key, value in context.items()}
     return all(

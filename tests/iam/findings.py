@@ -1,4 +1,7 @@
-"""Prints what the linter parliament finds in files/iam, as JSON by document: python -m tests.iam.findings."""
+"""Prints what the linter parliament finds in files/iam, as JSON with a key for each document.
+
+Run it as: python -m tests.iam.findings
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from tests.iam import documents
 
 
 def _find(document: str) -> list[str]:
-    # parliament looks up its data files by pkg_resources, which setuptools no longer contains.
+    # parliament finds its data files with pkg_resources, which setuptools no longer contains.
     spec = importlib.util.find_spec("parliament")
     assert spec is not None
     folder = Path(str(spec.origin)).parent

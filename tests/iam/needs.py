@@ -1,4 +1,7 @@
-"""Derives the needs of an API call: each action that must be allowed, its resource, and the values for conditions."""
+"""Derives the permissions that an API call needs. Each is a `Need`.
+
+A need has an action that must be allowed, a resource, and the request's values for conditions.
+"""
 
 from __future__ import annotations
 
@@ -14,27 +17,31 @@ _ID = re.compile(rf"({'|'.join(sorted(renamed.EC2_KINDS, key=len, reverse=True))
 
 
 class Account(Protocol):
-    """The content of the AWS account at the moment of a call."""
+    """The content of the AWS account at the moment of a call. The permissions that a call needs depend on it."""
 
     number: str
 
     def ec2_tags(self, identity: str) -> Mapping[str, str]:
-        """Return the tags of a resource of EC2. A missing resource has no tags."""
+        """Return the tags of a resource in EC2. They are empty when the resource does not exist."""
 
     def ec2_parts(self, name: str) -> list[str]:
-        """Return the ids of resources: those with this template name or public address, or of this association."""
+        """Return the ids of resources in EC2.
+
+        `name` is the name of a launch template, a public address, or the id of an association. Resources that belong to
+        it are returned.
+        """
 
     def identity(self, kind: str, name: str) -> str:
-        """Return the id of a key pair or placement group with this name. Without such a resource, return the name."""
+        """Return the id of the key pair or placement group with this name. When there is none, return the name."""
 
     def iam_path(self, kind: str, name: str) -> str:
-        """Return the path of a role or instance profile in IAM."""
+        """Return the IAM path of the role or instance profile with this name."""
 
     def template(self, identity: str) -> Mapping[str, Any]:
-        """Return the content of a launch template's newest version."""
+        """Return the content of the newest version of a launch template."""
 
     def role_of(self, profile: str) -> str:
-        """Return the ARN of the role in an instance profile."""
+        """Return the ARN of the role that an instance profile contains."""
 
 
 def needs(call: Call, account: Account) -> Iterator[Need]:
@@ -75,7 +82,7 @@ def _ec2(action: str, call: Call, account: Account) -> Iterator[Need]:
 
 
 def _named(call: Call, account: Account) -> Iterator[tuple[str, str]]:
-    """Yield the name and the kind of each existing resource in the call's parameters.
+    """Yield the name and the kind of each existing resource that the call's parameters name.
 
     A name that the call gives to a new resource is left out.
     """
@@ -167,9 +174,9 @@ def _autoscaling(action: str, call: Call, account: Account) -> Iterator[Need]:
 
 
 def _launched(account: Account, template: str, region: str) -> Iterator[Need]:
-    """Yield the further needs of a call that creates an Auto Scaling group.
+    """Yield what a call that creates an Auto Scaling group needs in addition.
 
-    AWS checks that the caller may launch the instances of the group's template.
+    AWS checks that the caller may launch the instances that the group's launch template describes.
     """
     for identity in account.ec2_parts(template):
         context = _context("aws:ResourceTag/", account.ec2_tags(identity))

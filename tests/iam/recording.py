@@ -1,7 +1,7 @@
-"""Serves the emulated AWS API and records the permissions that one user's calls need.
+"""Serves the emulated AWS API, and records the permissions that the calls of one user need.
 
 Usage: python -m tests.iam.recording FILE. It records the calls of the user whose access key is in FILE.key, once that
-file exists. FILE gets a line of JSON for each needed permission, and FILE.calls gets a dot for each call.
+file exists. FILE gets a line of JSON for each needed permission. FILE.calls gets a dot for each call.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class EmulatedAccount:
-    """The AWS account in moto's memory."""
+    """The AWS account that moto keeps in memory. `needs.py` reads it."""
 
     number = "123456789012"
 
@@ -39,7 +39,7 @@ class EmulatedAccount:
         return {one["key"]: one["value"] for one in self._ec2.describe_tags({"resource-id": [identity]})}
 
     def identity(self, kind: str, name: str) -> str:
-        # Moto has no placement groups; the sandbox adds them.
+        # Moto knows no placement groups. The sandbox adds them.
         named = {"key-pair": self._ec2.key_pairs, "placement-group": vars(self._ec2).get("placement_groups", {})}
         found = named.get(kind, {}).get(name)
         return str(found.id) if found else name
@@ -77,7 +77,7 @@ class EmulatedAccount:
 
 
 class Recorder:
-    """A WSGI application that passes every request to the API, and records those of the chosen user."""
+    """A WSGI application that passes every request to the API, and records the requests of the chosen user."""
 
     def __init__(self, application: Callable[..., Iterable[bytes]], file: Path) -> None:
         self._application = application

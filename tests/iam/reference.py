@@ -1,4 +1,4 @@
-"""Looks up IAM actions in AWS's service authorization reference, of which the package parliament contains a copy."""
+"""Looks up IAM actions in AWS's service authorization reference. The package parliament contains a copy of it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-# Actions that are missing from parliament's older copy. They have no types of resource:
+# Actions that are missing from parliament's older copy. They apply to no type of resource:
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsfreetier.html
 _NEWER = frozenset({"freetier:GetAccountPlanState"})
 
 
 class Kind(NamedTuple):
-    """A type of resource for which AWS checks an action.
+    """A type of resource that an action can apply to.
 
-    `by_tag` and `by_request_tag` tell whether a policy can use the resource's tags and the request's tags.
+    `by_tag` tells whether a policy can have a condition on the resource's tags. `by_request_tag` tells the same of the
+    tags in the request.
     """
 
     name: str
@@ -40,7 +41,7 @@ def _services() -> dict[str, Any]:
 
 @functools.cache
 def kinds(action: str) -> dict[str, Kind]:
-    """Return the types of resource of an action by their names. The dictionary is empty when it has none."""
+    """Return the types of resource that an action can apply to, by their names. Some actions have none."""
     if action in _NEWER:
         return {}
     service, _, name = action.partition(":")
@@ -65,7 +66,7 @@ def known(action: str) -> bool:
 
 
 def reads(action: str) -> bool:
-    """Return whether the action only reads. When the copy does not contain the action, its name decides."""
+    """Return whether the action only reads. The action's name decides when parliament's copy does not contain it."""
     service, _, name = action.partition(":")
     if not known(action):
         return name.startswith(("Describe", "Get", "List"))

@@ -1,11 +1,11 @@
-"""Tables of permissions that are not named like the call that needs them, or that a call needs in addition.
+"""Tables of permissions that do not have the name of the call, or that a call needs in addition.
 
-Each table has the page of AWS that says so.
+Each table names the page of AWS that is its source.
 """
 
 from __future__ import annotations
 
-# S3's operations and their permissions:
+# Operations of S3 and the permissions that they need:
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
 S3 = {
     "AbortMultipartUpload": "AbortMultipartUpload",
@@ -36,15 +36,15 @@ S3 = {
     "UploadPart": "PutObject",
 }
 
-# AWS Budgets has one permission for calls that read, and one for all other calls. The calls that read begin with:
-# https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsbudgetservice.html
+# AWS Budgets has one permission for calls that read, and one for all other calls. These are the first words of calls
+# that read: https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsbudgetservice.html
 BUDGETS_LOOK = ("Describe", "List")
 
-# Calls without a permission: https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
+# Calls that need no permission: https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
 FREE = frozenset({"sts:GetCallerIdentity"})
 
-# Actions that need the resource *. Botocore's model says so of PutCompositeAlarm ("scoped to *"), and the service
-# authorization reference has no resource for Unsubscribe.
+# Actions that are allowed only on the resource *. Botocore's model says this of PutCompositeAlarm ("scoped to *"). The
+# service authorization reference has no resource for Unsubscribe.
 ALL_ONLY = frozenset({"cloudwatch:PutCompositeAlarm", "sns:Unsubscribe"})
 
 # The permission to tag that a call needs when it also sets tags.
@@ -61,7 +61,7 @@ TAGGING = {
     "sns:CreateTopic": "sns:TagResource",
 }
 
-# Calls that give a role to a service, and this service. The caller needs iam:PassRole for the role:
+# Calls that give a role to a service, with the name of this service. The caller needs iam:PassRole for the role:
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_passrole.html
 PASSES = {
     "ec2:AssociateIamInstanceProfile": "ec2.amazonaws.com",
@@ -73,11 +73,11 @@ PASSES = {
     "scheduler:UpdateSchedule": "scheduler.amazonaws.com",
 }
 
-# Resources that every launch creates, even when the call does not name them:
+# Types of resource that every launch of an instance creates, even when the call does not name them:
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ExamplePolicies_EC2.html#iam-example-runinstances
 LAUNCHED = ("instance", "volume", "network-interface")
 
-# The type of resource by the beginning of its id:
+# The beginning of a resource's id, and its type of resource:
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html
 EC2_KINDS = {
     "ami": "image",
@@ -108,8 +108,8 @@ SCALES = ("autoscaling.amazonaws.com", "AWSServiceRoleForAutoScaling")
 # https://docs.aws.amazon.com/elasticloadbalancing/latest/userguide/elb-service-linked-roles.html
 BALANCES = ("elasticloadbalancing.amazonaws.com", "AWSServiceRoleForElasticLoadBalancing")
 
-# Services that have another name in policies than in botocore: botocore's name, then the prefix in policies.
+# Services with one name in botocore and another in policies. The key is botocore's name.
 SERVICES = {"elbv2": "elasticloadbalancing", "service-quotas": "servicequotas"}
 
-# Calls whose name parameter belongs to a resource that does not exist yet.
+# Calls that create a resource. Their parameter with a name means a resource that does not exist yet.
 MAKES_A_NAME = frozenset({"CreateLaunchTemplate"})

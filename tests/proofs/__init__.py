@@ -1,4 +1,5 @@
-"""Proofs: long runs that test one promise and write what they observed as a dated JSON record to docs/evidence.
+"""Proofs: long tests of one statement about the product each.
 
-An interrupted proof continues where it stopped.
+A proof writes what it observed to docs/evidence, as a dated file of JSON. A proof that is interrupted continues where
+it stopped.
 """

@@ -1,4 +1,4 @@
-"""Command line: run one proof and print the path of the record that it wrote."""
+"""The command line of scripts/prove. It runs one proof, and prints the path of the record that the proof wrote."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ PROOFS: dict[str, tuple[Callable[[int], Path], int, str]] = {
 
 
 def main() -> int:
-    """Run the proof and return the exit status: 0 when it succeeded, 1 when it failed."""
+    """Run the proof. Return the exit status: 0 when it succeeded, and 1 when it failed."""
     parser = argparse.ArgumentParser(prog="scripts/prove", description="Gather evidence in a long, resumable run.")
     parser.add_argument("name", choices=PROOFS, metavar="NAME", help=f"one of {', '.join(PROOFS)}")
     parser.add_argument("--count", type=int, help="how many steps (a full proof without it)")

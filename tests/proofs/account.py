@@ -1,7 +1,7 @@
-"""Runs playbooks/acceptance.yml in a sandbox that stands in for AWS: one run is killed, the next runs to its end.
+"""Runs playbooks/acceptance.yml in a sandbox in place of AWS. One run is killed, and the next runs to its end.
 
-The second run must succeed, and its evidence must name the claims that only AWS can prove. At the end no resource of
-either run may be left.
+The second run must succeed. Its evidence must name the claims that only AWS can prove. At the end, no resource of the
+two runs may exist.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LIMIT_S = 5400
 
 
 class Account(Deployment):
-    """A sandbox that is used like an AWS account: the runs get variables, and no inventory."""
+    """A sandbox that is used like an AWS account. The runs get variables, and no inventory."""
 
     def client(self, service: str) -> Any:
         return boto3.client(
@@ -44,7 +44,7 @@ class Account(Deployment):
         )
 
     def run(self, log: Path) -> subprocess.Popen[bytes]:
-        """Start playbooks/acceptance.yml with its output in the file `log`, and return the process."""
+        """Start playbooks/acceptance.yml and return the process. Its output goes to the file `log`."""
         known_hosts = self.work / "known_hosts"
         given = {
             **{name: value for name, value in self.addresses.items() if name != "trading_client_cidrs"},
@@ -74,19 +74,22 @@ class Account(Deployment):
             )
 
     def instances(self) -> list[str]:
-        """Return the ids of all instances that are not terminated."""
+        """Return the ids of all instances that exist and are not terminated."""
         pages = self.client("ec2").describe_instances()["Reservations"]
         found = [one for page in pages for one in page["Instances"]]
         return [one["InstanceId"] for one in found if one["State"]["Name"] not in ("terminated", "shutting-down")]
 
     def left(self) -> dict[str, list[str]]:
-        """Return the kinds of resources that acceptance runs have left, by the environment's name."""
+        """Return what acceptance runs have left: for each environment's name, the kinds of its resources."""
         found = environments(self.client, BEGINNING)
         return {name: sorted({one["kind"] for one in resources}) for name, resources in found.items()}
 
 
 def kill(account: Account) -> dict[str, list[str]]:
-    """Start a run and kill it once its host is launched. Return the kinds of resources it has left, by environment."""
+    """Start a run, and kill it once its host is launched.
+
+    Return what it has left: for each environment's name, the kinds of its resources.
+    """
     killed = account.run(account.work / "killed.log")
     try:
         deadline_s = time.monotonic() + LAUNCHED_WITHIN_S
@@ -103,7 +106,10 @@ def kill(account: Account) -> dict[str, list[str]]:
 
 
 def whole(account: Account) -> dict[str, Any]:
-    """Run the playbook to its end and return its evidence. Raises AssertionError for unexpected evidence."""
+    """Run the playbook to its end and return its evidence.
+
+    Raises AssertionError when the evidence is not as expected.
+    """
     log = account.work / "whole.log"
     began_s = time.monotonic()
     code = account.run(log).wait(LIMIT_S)
@@ -121,7 +127,10 @@ def whole(account: Account) -> dict[str, Any]:
 
 
 def prove(runs: int) -> Path:
-    """Make this many pairs of a killed and a whole run, write the record and return its path."""
+    """Make this many pairs of runs. In each pair, the first run is killed, and the second runs to its end.
+
+    Write the record and return its path.
+    """
     evidence = Evidence("account", runs, SOURCES)
     while evidence.done < runs:
         with tempfile.TemporaryDirectory(prefix="account-") as folder:

@@ -1,7 +1,8 @@
-"""Gives scripts/bootstrap-host to new instances as their user data, which must make each of them a trading host.
+"""Starts new instances with scripts/bootstrap-host as their user data. Each must become a trading host.
 
-On some hosts the script is killed in the middle of a step during the first boot, and then repeated over SSH. At the
-end the script runs once more on each host, and must change nothing. The machines are sandbox containers with Debian 12.
+On some hosts, the script is killed during the first boot, in the middle of a step. It is then run again over SSH. At
+the end, the script runs once more on each host and must change nothing. The machines are sandbox containers with Debian
+12.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from tests.integration.sandbox.conftest import Cloud, eventually
 from tests.proofs.evidence import CACHE, ROOT, Evidence
 from tests.proofs.mirror import serving
 
-# The text on the console at which the script is killed. With the empty text it is not killed.
+# The script is killed when the console shows this text. With the empty text, the script is not killed.
 CASES = ("", "Unpacking ", "Install Ansible and the collection", "Release | Collect the wheels")
 SCRIPT = ROOT / "scripts/bootstrap-host"
 LOCKS = (ROOT / "requirements.lock", ROOT / "files/engine/requirements.lock")
@@ -32,12 +33,12 @@ SOURCES = [ROOT / name for name in ("roles", "playbooks", "plugins", "files/engi
 NETWORK = IPv4Network("10.74.0.0/16")
 GATEWAY = "10.74.1.1"
 LIMIT_S = 1800.0
-# The command that runs the user data again, from the file in which cloud-init keeps it.
+# The command that runs the user data again. cloud-init keeps the user data in this file.
 AGAIN = "sudo /var/lib/cloud/instance/scripts/part-001"
 
 
 def prove(hosts: int) -> Path:
-    """Bootstrap this many hosts, write the record and return its path.
+    """Run the script on this many hosts. Write the record and return its path.
 
     Raises AssertionError when a host is not a trading host at the end.
     """
@@ -75,7 +76,7 @@ def _tarball(folder: Path) -> Path:
 
 
 def _wheels() -> Path:
-    """Download the wheels of both lock files for Python 3.11, if they are missing, and return their directory."""
+    """Return the directory with the wheels of both lock files for Python 3.11. Download those that are missing."""
     digest = hashlib.sha256(b"".join(lock.read_bytes() for lock in LOCKS)).hexdigest()[:16]
     home = CACHE / f"wheels-{digest}"
     tags = [f"--platform={tag}_{platform.machine()}" for tag in ("manylinux_2_34", "manylinux_2_28", "manylinux_2_17")]
@@ -87,7 +88,7 @@ def _wheels() -> Path:
 
 
 def _user_data(url: str, tarball: Path) -> str:
-    """Return the script after the lines that a user in a network without internet access adds."""
+    """Return the user data: the script, and before it the lines that a user in a network without internet adds."""
     return "\n".join(
         [
             "#!/bin/bash",
@@ -95,7 +96,7 @@ def _user_data(url: str, tarball: Path) -> str:
             f"export http_proxy={url} no_proxy={GATEWAY}",
             f"export PIP_NO_INDEX=1 PIP_FIND_LINKS={url}/wheels/ PIP_TRUSTED_HOST={GATEWAY}",
             "export TRADING_EXTRA_VARS=/etc/trading-bootstrap.yml",
-            # The host shares its processors with other programs, as in inventory/sandbox.
+            # The host shares its CPUs with other programs, as the hosts of inventory/sandbox do.
             'echo "slo_disturbed: set_aside" >"$TRADING_EXTRA_VARS"',
             SCRIPT.read_text(encoding="utf-8"),
         ]
@@ -114,10 +115,10 @@ class _Host:
         return cls(cloud, instance["InstanceId"], instance["PrivateIpAddress"])
 
     def bootstrap(self, killed_at: str) -> dict[str, Any]:
-        """Observe the first boot and the later runs, and terminate the instance.
+        """Observe the first boot and the later runs of the script. Then terminate the instance.
 
-        When `killed_at` is not empty, the script is killed once the console shows this text, and then runs again.
-        Return `took_s`, the seconds until the host is ready, and what `_seen` returns about each run.
+        When `killed_at` is not empty, the script is killed once the console shows this text. Then it runs again. Return
+        `took_s`, the seconds until the host is ready, and the result of `_seen` for each run.
         """
         begun_s = time.monotonic()
         runs = []
@@ -162,7 +163,7 @@ class _Host:
 
 
 def _seen(said: str) -> dict[str, Any]:
-    """Return from a run's output its `steps` and the number of tasks that `changed` something.
+    """Return two things from the output of a run: its `steps`, and how many tasks `changed` something.
 
     Raises AssertionError when the run failed.
     """

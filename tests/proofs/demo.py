@@ -1,7 +1,7 @@
 """Runs scripts/demo repeatedly. Each run must succeed, and no verdict may be wrong.
 
-During the last fifth of the runs a busy loop runs on each CPU of the controller. A target may then be
-*not measured*, but never *missed*, because the engine is not at fault.
+During the last fifth of the runs, a busy loop runs on each CPU of the controller. In these runs a target may be *not
+measured*. It may never be *missed*, because the engine has no fault.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ MOST_LINES = 60
 
 
 def prove(runs: int) -> Path:
-    """Make this many runs, write the record and return its path.
+    """Run scripts/demo this many times. Write the record and return its path.
 
-    Raises AssertionError when a run fails, or when too few runs without the busy loops meet their targets.
+    Raises AssertionError when a run fails. Also raises it when too few runs without busy loops meet their targets.
     """
     return _prove("demo", runs, [], _reported)
 
 
 def prove_local(runs: int) -> Path:
-    """Make this many runs of `scripts/demo --no-machine`, and otherwise do the same as `prove`."""
+    """Do the same as `prove`, but with `scripts/demo --no-machine`."""
     return _prove("demo-local", runs, ["--no-machine"], _measured_here)
 
 
@@ -100,7 +100,7 @@ def _run(clone: Path, arguments: list[str], verdict: Verdict) -> dict[str, Any]:
 
 
 def _reported(work: Path, _done: subprocess.CompletedProcess[str]) -> tuple[str, dict[str, Any]]:
-    """Return the verdict and the figures from the report about the host."""
+    """Return the verdict and the figures. Both are in the report about the host."""
     files = list((work / "reports").glob("*.json"))
     if not files:
         return "none", {}
@@ -110,7 +110,7 @@ def _reported(work: Path, _done: subprocess.CompletedProcess[str]) -> tuple[str,
 
 
 def _measured_here(work: Path, done: subprocess.CompletedProcess[str]) -> tuple[str, dict[str, Any]]:
-    """Return the verdict and the figures. No report contains the verdict, so it is read from the printed output."""
+    """Return the verdict and the figures. The verdict is in no report, so it is read from the printed output."""
     figures = work / "local/figures.json"
     if not figures.exists():
         return "none", {}
@@ -126,7 +126,7 @@ def nothing() -> Iterator[None]:
 
 @contextmanager
 def busy_loops() -> Iterator[None]:
-    """Run a busy loop of normal priority on every CPU until the context ends."""
+    """Run a busy loop with normal priority on each CPU, until the context ends."""
     loops = [
         subprocess.Popen(["taskset", "--cpu-list", str(cpu), sys.executable, "-c", "while True: pass"])
         for cpu in sorted(os.sched_getaffinity(0))

@@ -1,8 +1,8 @@
-"""Switches the engine to another release repeatedly, under load. A release with a fault must be rolled back.
+"""Deploys releases to a running engine, one after the other. A release with a fault must be rolled back.
 
-Meanwhile a client enters and cancels orders. When it loses its connection, it reconnects with the next sequence number.
-It must receive every message exactly once, and it measures how long it had no connection. The modules of deploy.yml
-make the switch. A program that stands in for systemctl starts and stops the engine.
+Meanwhile a client enters and cancels orders. When it loses its connection, it connects again and asks for the next
+message. It must receive every message exactly once. It measures how long it had no connection. The modules of
+deploy.yml make the switch to each release. A script that replaces systemctl starts and stops the engine.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ _SOURCES = [ROOT / "files/engine/src/trading_engine", ROOT / "plugins/module_uti
 
 
 def prove(upgrades: int) -> Path:
-    """Make this many upgrades, write the record and return its path.
+    """Deploy this many releases. Write the record and return its path.
 
-    Raises AssertionError when a message is lost, or the client has no connection for more than 2 s.
+    Raises AssertionError when a message is lost, or when the client has no connection for more than 2 s.
     """
     evidence = Evidence("deploy", upgrades, _SOURCES)
     if not evidence.done:
@@ -51,7 +51,7 @@ def prove(upgrades: int) -> Path:
 
 
 class _Trader:
-    """A client that sends orders. When its session ends, it reconnects as soon as the port listens again."""
+    """A client that sends orders. When its session ends, it connects again as soon as the port accepts connections."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -95,7 +95,7 @@ class _Trader:
                 connection.sendall(soupbintcp.login_request("ANNA", PASSWORD, "", self.messages + 1))
                 self._splitter = soupbintcp.Splitter()
                 first = connection.recv(1 << 16)
-                # A release that rejects every login is one of the faults, and a client tries again.
+                # One of the faults is a release that rejects every login. Then the client tries again.
                 if first and first[2] != soupbintcp.LOGIN_REJECTED:
                     break
             except ConnectionError:
@@ -109,7 +109,7 @@ class _Trader:
         return connection
 
     def _read_the_rest(self, connection: socket.socket) -> None:
-        """Read until the first heartbeat. The engine sends a heartbeat only when no other message is pending."""
+        """Read until the first heartbeat. The engine sends one only when it has no other message for the client."""
         while not self._is_idle:
             self._take(connection.recv(1 << 16))
 
@@ -130,7 +130,7 @@ class _Trader:
                 return
 
     def _piece(self) -> bytes:
-        """Return the bytes of some orders and of their cancellations. One order in a hundred is not cancelled."""
+        """Return the bytes of some orders, and of messages that cancel them. One order in a hundred stays open."""
         data = b""
         for number in range(_A_PIECE):
             self._token += 1
@@ -142,7 +142,7 @@ class _Trader:
         return data
 
     def _take(self, data: bytes) -> bool:
-        """Count the messages in `data` and return whether the session has ended."""
+        """Count the messages in `data`. Return whether the session has ended."""
         for kind, payload in self._splitter.feed(data):
             if kind == soupbintcp.LOGIN_ACCEPTED:
                 number = soupbintcp.parse_login_accepted(payload).sequence
@@ -170,8 +170,8 @@ class _Trader:
 
 
 def _life(directory: Path, upgrades: int) -> dict[str, Any]:
-    """Upgrade this many times, then try one faulty release for each kind of fault. Return the client's observations."""
-    # With this budget the engine deletes no part of the journal, so that all of it can be replayed at the end.
+    """Deploy this many releases, then one release with each fault. Return the client's observations."""
+    # With this budget the engine deletes no segment of the journal. At the end the whole journal can be replayed.
     host = Host(directory, journal={"segment_bytes": 16 << 20, "budget_bytes": 8 << 30})
     compiled = variants.compiled()
     host.install("r0", sources=compiled)
@@ -214,9 +214,10 @@ def _life(directory: Path, upgrades: int) -> dict[str, Any]:
 
 
 def _step(host: Host, trader: _Trader, release: str, fault: str) -> dict[str, Any]:
-    """Switch to a release by the modules of deploy.yml, and return the client's observations.
+    """Switch to a release with the modules of deploy.yml. Return what the client observed.
 
-    A release without a fault is first tried on the journal, as deploy.yml does. A faulty release skips this trial.
+    A release without a fault is first tried with the journal, as deploy.yml does. A release with a fault skips this
+    trial, so that the switch itself must detect the fault.
     """
     _watch(trader)
     before = len(trader.away_ms), len(trader.without_orders_ms)
@@ -240,7 +241,10 @@ def _step(host: Host, trader: _Trader, release: str, fault: str) -> dict[str, An
 
 
 def _watch(trader: _Trader) -> None:
-    """Let the client trade for some seconds. Raises AssertionError when no order is accepted for a minute."""
+    """Let the client trade for some seconds.
+
+    Raises AssertionError when the engine accepts no order for a minute.
+    """
     accepted, end_s = trader.accepted, time.monotonic() + 60
     time.sleep(_WATCHED_S)
     while trader.accepted == accepted:
@@ -249,7 +253,7 @@ def _watch(trader: _Trader) -> None:
 
 
 def _module(host: Host, name: str, **more: object) -> dict[str, Any]:
-    """Run a module in a separate process, as Ansible does, and return its result."""
+    """Run a module in a process of its own, as Ansible does. Return the module's result."""
     arguments = {"ANSIBLE_MODULE_ARGS": {**host.arguments, **more}}
     code = (
         "import importlib, json, sys; from ansible.module_utils.testing import patch_module_args\n"
@@ -266,7 +270,7 @@ def _module(host: Host, name: str, **more: object) -> dict[str, Any]:
 
 
 def _fill(port: int) -> None:
-    """Enter many resting orders of another account, so that the engine has a large state to write and to load."""
+    """Enter many resting orders with another account. The engine then has a large state to write and to load."""
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(soupbintcp.login_request("BERT", PASSWORD, "", 1))
         splitter, answered, sent = soupbintcp.Splitter(), 0, 0

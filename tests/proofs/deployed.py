@@ -1,6 +1,7 @@
-"""A host in its own sandbox, for proofs that deploy it by site.yml and inspect it.
+"""A host in a sandbox that only the proof uses. Proofs deploy it with site.yml and then inspect it.
 
-Its publisher sends metrics to the emulated CloudWatch, whose address it gets from a systemd drop-in file.
+The host's publisher sends metrics to the emulated CloudWatch. A systemd drop-in file gives the publisher CloudWatch's
+address.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from tests.e2e.deployment import Deployment, Play, addresses
 ENVIRONMENT = "sandbox"
 GROUP = f"trading-{ENVIRONMENT}-host"
 _PUBLISHER = "trading-publish.service"
-# Debian has no package of the CloudWatch agent, and the machines cannot download it from AWS.
+# Debian has no package of the CloudWatch agent, and the machines cannot reach AWS to download it.
 _PUBLISHES: dict[str, object] = {"trading_publish": True, "cloudwatch_agent_state": "absent"}
 _SETTINGS: dict[str, object] = {"cloudwatch": {"period_s": 10}}
 _LIMIT_S = 180.0
@@ -31,7 +32,7 @@ _LIMIT_S = 180.0
 
 @dataclass
 class Host:
-    """The only host of a deployment. Every playbook run gets the extra variables `given`."""
+    """The only host of a deployment. `given` are further variables of every playbook run."""
 
     deployment: Deployment
     given: dict[str, Any]
@@ -47,11 +48,11 @@ class Host:
 
     @cached_property
     def instance(self) -> str:
-        """The id of the host's instance."""
+        """The id of the instance on which the host runs."""
         return str(self.deployment.host()["instance_id"])
 
     def play(self, playbook: str, **variables: object) -> Play:
-        """Run a playbook and return its result, also when the playbook fails."""
+        """Run a playbook and return its result. A failed playbook raises no exception."""
         return self.deployment.play(playbook, **{**self.given, **variables})
 
     def play_to_the_end(self, playbook: str, **variables: object) -> Play:
@@ -60,13 +61,16 @@ class Host:
         return play
 
     def run(self, script: str) -> str:
-        """Run a shell script on the host as root and return its output. Raises AssertionError when the script fails."""
+        """Run a shell script as root on the host and return its output.
+
+        Raises AssertionError when the script fails.
+        """
         done = self.deployment.ssh(self.address, "sudo", "sh", "-ec", script, limit_s=_LIMIT_S)
         assert done.returncode == 0, f"{script}: {done.stdout}{done.stderr}"
         return done.stdout
 
     def client(self, service: str) -> Any:
-        """Return a boto3 client of the embedded AWS, with the access keys that the deployment currently uses."""
+        """Return a boto3 client of the embedded AWS. It uses the same access keys as the playbooks."""
         found = self.deployment.environment
         return boto3.client(
             service,
@@ -77,18 +81,18 @@ class Host:
         )
 
     def group(self) -> dict[str, Any]:
-        """Return the description of the hosts' security group."""
+        """Return the description of the security group of the hosts."""
         named = [{"Name": "group-name", "Values": [GROUP]}]
         (group,) = self.deployment.ec2().describe_security_groups(Filters=named)["SecurityGroups"]
         return dict(group)
 
     @property
     def endpoint(self) -> str:
-        """The URL of the embedded AWS for the host: the address of the metadata service, with the API's port."""
+        """The URL of the embedded AWS as the host reaches it: the metadata service's address, and the API's port."""
         return f"http://169.254.169.254:{urlsplit(self.deployment.environment['AWS_ENDPOINT_URL']).port}"
 
     def publish_to(self, endpoint: str) -> None:
-        """Configure this URL as the publisher's AWS endpoint, and restart the publisher."""
+        """Set this URL as the AWS endpoint of the host's publisher, and restart the publisher."""
         folder = f"/etc/systemd/system/{_PUBLISHER}.d"
         line = shlex.quote(f"Environment=AWS_ENDPOINT_URL={endpoint}")
         self.run(
@@ -97,9 +101,9 @@ class Host:
         )
 
     def publisher_says(self, pattern: str) -> str:
-        """Wait until the publisher logs a line that matches the pattern, and return the line.
+        """Wait until the publisher logs a line that matches the pattern. Return the line.
 
-        Only lines since its last start count.
+        Lines from before the publisher's last start are ignored.
         """
         this_run = f"_SYSTEMD_INVOCATION_ID=$(systemctl show --value --property=InvocationID {_PUBLISHER})"
         read = f"journalctl --no-pager --output=cat {this_run} | grep -m 1 {shlex.quote(pattern)}"
@@ -108,10 +112,10 @@ class Host:
 
 @contextmanager
 def deployed(sandbox: str, number: int, telemetry: dict[str, Any] | None = None, **given: Any) -> Iterator[Host]:
-    """Start a sandbox in the network 10.NUMBER.0.0/16 and yield its host, on which site.yml has not run yet.
+    """Start a sandbox in the network 10.NUMBER.0.0/16 and yield its host. site.yml has not run yet.
 
-    `telemetry` are additional settings of telemetry, and `given` additional variables of every playbook run. The
-    sandbox is removed afterwards.
+    `telemetry` are further settings of telemetry. `given` are further variables of every playbook run. At the end, the
+    sandbox is removed.
     """
     settings = {"telemetry_settings": {**_SETTINGS, **(telemetry or {})}}
     with tempfile.TemporaryDirectory(prefix=f"{sandbox}-") as folder:
@@ -125,7 +129,7 @@ def deployed(sandbox: str, number: int, telemetry: dict[str, Any] | None = None,
 
 
 def read_json(path: Path) -> Any:
-    """Return the content of a JSON file, and delete the file, so that no later call returns an old result."""
+    """Return the content of a JSON file. Delete the file, so that a later call cannot return an old result."""
     found = json.loads(path.read_text(encoding="utf-8"))
     path.unlink()
     return found

@@ -1,6 +1,6 @@
-"""Replays the same journal with the pure and the compiled engine and different hash seeds of Python.
+"""Replays a journal several times. All replays must give the same SHA-256.
 
-All replays must give the same SHA-256.
+The replays use the pure and the compiled engine, each with different hash seeds of Python.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _RUNS = (("pure", "1"), ("pure", "2"), ("compiled", "3"))
 
 
 def prove(messages: int) -> Path:
-    """Replay a journal of this many messages, write the record and return its path.
+    """Replay a journal with this many messages. Write the record and return its path.
 
     Raises AssertionError when two replays differ.
     """
@@ -47,9 +47,9 @@ def prove(messages: int) -> Path:
 
 
 def write_journal(directory: Path, messages: int) -> None:
-    """Write a journal with mixed orders of two accounts on 100 symbols.
+    """Write a journal with orders of two accounts in 100 symbols.
 
-    The same number of messages always gives the same orders.
+    For the same number of messages, the orders are always the same.
     """
     writer = journal.Writer(directory, 64 << 20, MACHINE_VERSION, 1, 0)
     writer.append(inputs.CONFIGURE, 0, 1, json.dumps(orderflow.settings(accounts=2, tokens="increasing")).encode())

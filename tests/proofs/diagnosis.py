@@ -1,9 +1,10 @@
-"""Creates faults on deployed hosts, one after the other. Each time the diagnosis must name this fault first.
+"""Creates faults on deployed hosts, one after the other. Each time the diagnosis must name the created fault first.
 
-The Molecule scenario trading_engine creates the faults of a host (extensions/molecule/trading_engine/vars/faults.yml).
-Here it creates all of them; under scripts/test, only the first ones. This module creates the faults in the AWS account
-and in the publisher, on a host that site.yml has deployed. The fault of delayed packets needs the kernel module netem,
-so it is created on a machine with a kernel of its own.
+Faults of the host itself are in the Molecule scenario trading_engine
+(extensions/molecule/trading_engine/vars/faults.yml). This proof runs the scenario with all of them. scripts/test runs
+it with the first ones only. Faults of the AWS account and of the publisher are in this module. They are created on a
+host that site.yml has deployed. The fault of delayed packets needs the kernel module netem, so its machine has a kernel
+of its own.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ Fault = Callable[[Host], AbstractContextManager[None]]
 
 @contextmanager
 def closed_group(host: Host) -> Iterator[None]:
-    """Remove the security group's rule for telemetry's page while the context is open.
+    """Remove the security group's rule for telemetry's page, until the context ends.
 
     The sandbox drops packets that no rule allows.
     """
@@ -54,9 +55,10 @@ def closed_group(host: Host) -> Iterator[None]:
 
 @contextmanager
 def denying_acl(host: Host) -> Iterator[None]:
-    """Deny telemetry's port in the subnet's network ACL while the context is open.
+    """Deny telemetry's port in the network ACL of the subnet, until the context ends.
 
-    The sandbox's API stores ACLs, but its network does not apply them. A firewall rule on the host drops the packets.
+    The sandbox stores ACLs, but does not apply them to its network. A firewall rule on the host drops the packets
+    instead.
     """
     ec2 = host.deployment.ec2()
     of_vpc = [{"Name": "vpc-id", "Values": [host.group()["VpcId"]]}]
@@ -76,7 +78,7 @@ def denying_acl(host: Host) -> Iterator[None]:
 
 @contextmanager
 def wrong_endpoint(host: Host) -> Iterator[None]:
-    """Let the publisher use an AWS endpoint that does not exist, while the context is open."""
+    """Let the publisher use an AWS endpoint that does not exist, until the context ends."""
     host.publish_to(_NOWHERE)
     host.publisher_says("Could not connect to the endpoint")
     yield
@@ -85,14 +87,15 @@ def wrong_endpoint(host: Host) -> Iterator[None]:
 
 @contextmanager
 def revoked_role(host: Host) -> Iterator[None]:
-    """Let the embedded AWS refuse the host's calls while the context is open.
+    """Let the embedded AWS refuse the host's calls, until the context ends.
 
-    It then checks permissions, and the host's role has no policy.
+    The embedded AWS then checks permissions, and the host's role has no policy.
     """
     iam = host.client("iam")
     policies = [one["PolicyArn"] for one in iam.list_attached_role_policies(RoleName=_ROLE)["AttachedPolicies"]]
     assert policies, f"the role {_ROLE} has no policy that could be taken away"
-    # moto names the action by the service's name in signatures, so the role's own policy does not allow it.
+    # In permissions, moto uses the service's name from signatures. The role's own policy has another name and does not
+    # allow it.
     own_name = {"RoleName": _ROLE, "PolicyName": "by-the-name-of-moto"}
     iam.put_role_policy(**own_name, PolicyDocument=_allow("monitoring:PutMetricData"))
     with _permissions_asked(host):
@@ -110,16 +113,16 @@ def revoked_role(host: Host) -> Iterator[None]:
 
 
 def _allow(action: str) -> str:
-    """Return a policy document that allows an action on all resources."""
+    """Return a policy document that allows one action on all resources."""
     statement = {"Effect": "Allow", "Action": action, "Resource": "*"}
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
 @contextmanager
 def _permissions_asked(host: Host) -> Iterator[None]:
-    """Let the embedded AWS check the permissions of all users while the context is open.
+    """Let the embedded AWS check the permissions of all users, until the context ends.
 
-    The controller uses a new user with all permissions.
+    The controller then uses a new user who may do everything.
     """
     environment, iam = host.deployment.environment, host.client("iam")
     iam.create_user(UserName="controller")
@@ -136,7 +139,7 @@ def _permissions_asked(host: Host) -> Iterator[None]:
 
 
 def _ask_from(api: str, request_number: bytes) -> None:
-    """Let moto answer `request_number` more requests before it checks permissions."""
+    """Let moto answer the next `request_number` requests without a check. After them it checks permissions."""
     head = {"Content-Type": "text/plain"}  # moto reads other types as a form
     request = urllib.request.Request(f"{api}/moto-api/reset-auth", data=request_number, headers=head)  # noqa: S310
     with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
@@ -144,7 +147,7 @@ def _ask_from(api: str, request_number: bytes) -> None:
 
 
 def _samples(host: Host) -> int:
-    """Return how many samples of the metric EngineUp the embedded CloudWatch has of the host in the last hour."""
+    """Return how many values of the host's metric EngineUp the embedded CloudWatch has from the last hour."""
     now = datetime.now(UTC)
     listed = host.client("cloudwatch").get_metric_data(
         MetricDataQueries=[
@@ -181,7 +184,10 @@ _ON_ACCOUNT: tuple[tuple[str, str, str, Fault], ...] = (
 
 
 def _on_account() -> Iterator[dict[str, str]]:
-    """Create each fault of AWS account and publisher, and yield its symptom and the cause that is named first."""
+    """Create each fault of the AWS account and of the publisher.
+
+    For each, yield the symptom, and the cause that the diagnosis names first.
+    """
     with deployed("proof-diagnosis", 86) as host:
         host.play_to_the_end("site.yml", slo_verify="never")
         host.publish_to(host.endpoint)
@@ -204,7 +210,7 @@ def _causes(host: Host, symptom: str) -> list[dict[str, Any]]:
 
 
 def _of_a_host_alone() -> Iterator[dict[str, str]]:
-    """Run the Molecule scenario, which fails when another cause is named first, and yield the faults it has created."""
+    """Run the Molecule scenario, which fails when another cause is named first. Yield the faults that it created."""
     planted = yaml.safe_load(_FAULTS.read_text(encoding="utf-8"))["faults"]
     _tests("molecule", "trading_engine", TRADING_FAULTS="all")
     for one in planted:
@@ -226,9 +232,9 @@ _STEPS = (_on_account, _of_a_host_alone, _on_own_kernel)
 
 
 def prove(hosts: int) -> Path:
-    """Diagnose all faults on this many hosts of each kind, write the record and return its path.
+    """Diagnose all faults on this many hosts of each kind. Write the record and return its path.
 
-    Raises AssertionError when another cause is named first.
+    Raises AssertionError when the diagnosis names another cause first.
     """
     evidence = Evidence("diagnosis", hosts, _SOURCES)
     while evidence.done < hosts * len(_STEPS):

@@ -1,8 +1,8 @@
-"""Kills the engine before, in and after its system calls on the journal, or lets these calls fail.
+"""Kills the engine before, during or after its system calls on the journal, or lets these calls fail.
 
-After each death the engine starts again. The messages that a client received before must be the beginning of the
-messages that it receives again, without duplicates. A separate replay of the journal must give the client's messages
-byte by byte, and exactly the open orders that these messages leave open.
+After each death, the engine starts again. A client then reads the session from its beginning. The messages that it had
+received before must come first, in the same order and without duplicates. A separate replay of the journal must give
+the same messages byte by byte. Its open orders must be exactly those that these messages leave open.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.unit.engine.process import DEADLINE_S, ENVIRONMENT, Client, EnginePro
 _BATCH = 70  # orders in one read of 3.6 KB, so that a segment is full after 18 reads
 _SEGMENT_BYTES = 1 << 16
 _WRITES = 40  # more than two segments
-# By system call: what happens at the chosen call, and among how many first calls it is chosen.
+# For each system call: what can happen at the chosen call, and from how many first calls it is chosen.
 _FAULTS = {
     "write": (("kill-before", "kill-short", "kill-after", "short", "ENOSPC"), _WRITES),
     "fdatasync": (("kill-before", "kill-after", "EIO"), 8),
@@ -36,8 +36,8 @@ _FAULTS = {
     "ftruncate": (("kill-before", "kill-after", "EIO"), 2),
     "fallocate": (("kill-before", "kill-after", "ENOSPC"), 3),
 }
-# By system call: how many calls happen before the engine accepts connections. When one of them fails, the start fails,
-# and the next start must succeed.
+# For each system call: how many of its calls happen before the engine accepts connections. When one of these fails, the
+# start fails. The next start must succeed.
 _AT_START = {"write": 3, "rename": 1, "fallocate": 1}
 
 
@@ -63,7 +63,7 @@ CASES = [
 
 
 def prove(deaths: int) -> Path:
-    """Kill the engine this many times, spread over all cases. Write the record and return its path.
+    """Kill the engine this many times, about equally often in each case. Write the record and return its path.
 
     Raises AssertionError at the first lost message.
     """
@@ -111,7 +111,10 @@ def _one_death(directory: Path, library: Path, case: Case) -> int:
 
 
 def _starts(engine: EngineProcess) -> bool:
-    """Start the engine, and return whether it serves. It may die earlier, because its first sync comes before that."""
+    """Start the engine. Return whether it serves clients.
+
+    It may die earlier, because it syncs the journal for the first time before it serves.
+    """
     try:
         engine.start()
     except TimeoutError:
@@ -122,7 +125,7 @@ def _starts(engine: EngineProcess) -> bool:
 
 
 def _trade_until_the_end(engine: EngineProcess) -> list[Any]:
-    """Send orders until the engine ends the connection or has gone. Return the received messages."""
+    """Send orders until the engine disconnects or has ended. Return the messages that were received."""
     try:
         client = Client(engine.port)
     except ConnectionRefusedError:  # the engine has failed already
@@ -144,10 +147,10 @@ def _order(batch: int, number: int) -> ouch.EnterOrder:
 
 
 def judge(engine: EngineProcess, known: list[Any], case: object) -> int:
-    """Log in to the restarted engine and compare its messages with `known`, those received before.
+    """Compare the messages of the restarted engine with `known`, the messages that were received before.
 
-    Return the number of known messages. Raises AssertionError when one is missing or comes twice, or when a replay of
-    the journal gives other messages.
+    Return the number of messages in `known`. Raises AssertionError when one is missing or comes twice. Also raises it
+    when a replay of the journal gives other messages.
     """
     again = Client(engine.port)
     again.send(ouch.EnterOrder("the last", "B", 1, "TEST", 10_000))
@@ -166,7 +169,7 @@ def judge(engine: EngineProcess, known: list[Any], case: object) -> int:
 
 
 def _digest(raw: bytes) -> str:
-    """Return the SHA-256 of the sequenced packets that a client received."""
+    """Return the SHA-256 of the sequenced packets in the bytes that a client received."""
     said = hashlib.sha256()
     for kind, payload in soupbintcp.Splitter().feed(raw):
         if kind == soupbintcp.SEQUENCED:
@@ -175,7 +178,7 @@ def _digest(raw: bytes) -> str:
 
 
 def _open(messages: list[Any]) -> dict[str, int]:
-    """Return the open shares by token, of the orders that are open after these messages."""
+    """Return the open shares of each order that these messages leave open, by the order's token."""
     shares: dict[str, int] = {}
     for message in messages:
         if isinstance(message, ouch.Accepted):

@@ -1,4 +1,4 @@
-"""Stores the results of a proof's steps, so that an interrupted proof continues, and writes its record at the end."""
+"""Stores the results of a proof's steps, so that an interrupted proof can continue. At the end it writes the record."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lowlat
 
 
 class Evidence:
-    """The results of a proof's finished steps.
+    """The results of those steps of a proof that have finished.
 
-    Stored results are used again only when `goal` and all source files in `directories` are the same.
+    Stored results are used again only if two things are unchanged: `goal`, and all source files in `directories`.
     """
 
     def __init__(self, name: str, goal: int, directories: Sequence[Path] = (_ENGINE,)) -> None:
@@ -41,7 +41,7 @@ class Evidence:
         return len(self.results)
 
     def add(self, result: Any) -> None:
-        """Store the result of another step on the disk."""
+        """Store the result of one more step on the disk."""
         self.results.append(result)
         CACHE.mkdir(parents=True, exist_ok=True)
         part = self._file.with_suffix(".part")
@@ -49,7 +49,7 @@ class Evidence:
         part.rename(self._file)
 
     def finish(self, summary: dict[str, Any]) -> Path:
-        """Write the dated record, delete the stored results, and return the record's path."""
+        """Write the record with its date, and delete the stored results. Return the record's path."""
         now = time.gmtime()
         record = {
             "proof": self.name,

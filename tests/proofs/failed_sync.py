@@ -1,8 +1,9 @@
 """Lets a sync of the journal fail because its device fails. No acknowledged message may be lost.
 
-In scripts/prove durability a library makes the system call fail. Here a device fails, in a machine of QEMU with its own
-kernel. That kernel then marks the pages as written, so a restarted engine reads data that the disk does not have.
-tests/proofs/sync_cases.py runs the cases. The machine has the sandbox's disk, without its network and services.
+In scripts/prove durability, a library only pretends that the system call fails. Here a real kernel's device fails, in a
+QEMU machine. After such a failure, the kernel still marks the pages as written. A restarted engine could therefore read
+data that the disk does not have. tests/proofs/sync_cases.py runs the cases on the machine. The machine has the
+sandbox's disk, but not its network and services.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ _KINDS = [
     ("once", "os"),
     ("still", "os"),
 ]
-# The numbers of orders before the sync that fails. They decide in which memory page the record is, and where in it.
+# How many orders are sent before the sync that fails. The number decides where the record is: in which memory page, and
+# where in this page.
 _ORDERS = [1, 40, 97]
 CASES = [(kind, durability, orders) for orders in _ORDERS for kind, durability in _KINDS]
 _SOURCES = [
@@ -48,7 +50,7 @@ _ENGINE = ROOT / "files/engine/src/trading_engine"
 _NEEDED = ("uvloop", "tzdata")  # the engine's dependencies
 _PYTHON = "3.11"  # the version on the sandbox's disk
 _MEMORY_MIB = 1024
-# The script that the machine's kernel starts as its first process. The programs are on the second disk.
+# The script that the machine's kernel starts as its first process. The second disk has the programs.
 _INIT = """#!/bin/bash
 export PATH=/usr/sbin:/usr/bin HOME=/root PYTHONPATH=src:wheels:.
 ip link set lo up
@@ -61,7 +63,10 @@ sleep infinity
 
 
 def prove(syncs: int) -> Path:
-    """Let this many syncs fail, write the record and return its path. Raises AssertionError for a lost message."""
+    """Let this many syncs fail. Write the record and return its path.
+
+    Raises AssertionError when a message is lost.
+    """
     preflight.require_machines_possible(qemu=True)
     evidence = Evidence("failed-sync", syncs)
     kernel = ""
@@ -77,9 +82,9 @@ def prove(syncs: int) -> Path:
 
 
 def _run(work: Path, cases: list[tuple[str, str, int]]) -> Iterator[tuple[str, str]]:
-    """Boot a machine that runs these cases, and yield its reports, each as a keyword and a text.
+    """Boot a machine that runs these cases. Yield its reports, each as a keyword and a text.
 
-    Without cases, boot nothing. Raises AssertionError when a case fails.
+    Without cases, boot no machine. Raises AssertionError when a case fails.
     """
     if not cases:
         return
@@ -119,7 +124,7 @@ def _run(work: Path, cases: list[tuple[str, str, int]]) -> Iterator[tuple[str, s
 
 
 def _gather(tree: Path, cases: list[tuple[str, str, int]]) -> None:
-    """Copy the engine's sources, its dependencies, this proof's programs and the cases to a directory."""
+    """Copy to the directory `tree`: the engine's sources, its dependencies, this proof's programs, and the cases."""
     made = collect(
         project=str(ROOT / "files/engine"), cache_dir=str(CACHE), architecture="x86_64", python_version=_PYTHON,
         compiled="never",

@@ -1,6 +1,6 @@
-"""A file system on a device-mapper device that can be told at any moment to fail writes.
+"""A file system on a device that can be told at any moment to fail. The kernel's device mapper makes the device.
 
-It needs root rights, and a machine with its own kernel.
+This module needs root rights, and a machine with its own kernel.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from pathlib import Path
 _BYTES = 64 << 20
 _SECTOR = 512
 _FOR_EVER = "0 3600 1 error_writes"  # for dm-flakey: fail writes for an hour, but not reads
-# The machine may have no udev: dmsetup then creates the device's file itself and does not wait for udev.
+# The machine may have no udev. Therefore dmsetup itself creates the device's file, and does not wait for udev.
 _DMSETUP = ("dmsetup", "--noudevsync", "--noudevrules")
-# A line of filefrag about one part of a file. The groups are the part's first and last sector on the device.
+# A line of filefrag's output about one part of a file. Its groups are the first and the last sector of the part.
 _EXTENT = re.compile(r"^\s*\d+:\s+\d+\.\.\s*\d+:\s+(\d+)\.\.\s*(\d+):", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class FailingDevice:
-    """The device-mapper device `name`, mounted on `mount`. Its data is in the file `backing`, through a loop device."""
+    """The device `name`, with a file system that is mounted on `mount`. Its data is in the file `backing`."""
 
     name: str
     loop: str
@@ -35,7 +35,7 @@ class FailingDevice:
         return _BYTES // _SECTOR
 
     def fail_writes_of(self, file: Path) -> None:
-        """Let writes to that file's sectors fail from now on. All other writes work."""
+        """From now on, let writes to the sectors of this file fail. All other writes succeed."""
         table, at = [], 0
         for first, last in sorted(_extents(file)):
             table.append(self._part(at, first - at, "linear"))
@@ -45,24 +45,27 @@ class FailingDevice:
         self._become([*table, self._part(at, self._sectors - at, "linear")])
 
     def fail_writes(self) -> None:
-        """Let every write fail from now on, including those of the file system's own journal."""
+        """From now on, let every write fail. The file system's own journal cannot be written either."""
         self._become([self._part(0, self._sectors, "flakey", _FOR_EVER)])
 
     def heal(self) -> None:
         self._become([self._part(0, self._sectors, "linear")])
 
     def cut_off(self) -> None:
-        """Let all reads and writes fail from now on, as in a power failure. The device keeps its content."""
+        """From now on, let all reads and writes fail, as in a power failure. The content of the device stays."""
         self._become([f"0 {self._sectors} error"])
 
     def mount_again(self) -> None:
-        """Unmount the file system, so that the kernel drops its cache, repair the device and mount it again."""
+        """Unmount the file system, repair the device, and mount it again.
+
+        The kernel then reads from the device, because unmounting has emptied its cache.
+        """
         _run("umount", str(self.mount))
         self.heal()
         _run("mount", f"/dev/mapper/{self.name}", str(self.mount))
 
     def stored(self, file: Path) -> bytes:
-        """Return the file's content on the device. It can differ from the content in the kernel's cache."""
+        """Return what the device has as the file's content. The kernel's cache can have another content."""
         with self.backing.open("rb") as device:
             parts = []
             for first, last in _extents(file):
@@ -81,7 +84,7 @@ class FailingDevice:
 
 @contextmanager
 def made(name: str, directory: Path) -> Iterator[FailingDevice]:
-    """Yield a working device with an empty ext4 file system, and remove the device afterwards."""
+    """Yield a working device with an empty ext4 file system. Remove the device at the end."""
     backing, mount = directory / "device", directory / "mount"
     mount.mkdir()
     with backing.open("wb") as file:
@@ -100,7 +103,10 @@ def made(name: str, directory: Path) -> Iterator[FailingDevice]:
 
 
 def _extents(file: Path) -> list[tuple[int, int]]:
-    """Return the first and the last sector of each contiguous part of a file, in the file's order."""
+    """Return the contiguous parts of a file, in the file's order.
+
+    For each part, return the first and the last sector.
+    """
     shown = _run("filefrag", f"-b{_SECTOR}", "-e", str(file))
     return [(int(first), int(last)) for first, last in _EXTENT.findall(shown)]
 
@@ -110,7 +116,7 @@ def _dmsetup(*words: str, table: str = "") -> None:
 
 
 def _run(*words: str, table: str = "") -> str:
-    """Run a program as root and return its output. Raises RuntimeError with its error output."""
+    """Run a program as root and return its output. When it fails, raise RuntimeError with its error output."""
     done = subprocess.run(words, input=table, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(words)}: {done.stderr.strip()}")

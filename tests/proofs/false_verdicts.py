@@ -1,7 +1,7 @@
-"""Disturbs the engine by a program or by the network. The verdict must be *missed* each time, even on a noisy machine.
+"""Slows the engine by a program, or by the network. Each time the verdict must be *missed*.
 
-Two cases alternate. In one, a real-time task takes the engine's CPU for 20 ms of every 100 ms. In the other, the
-network link is too slow.
+This must be so even when this machine is disturbed. Two cases take turns. In one, a real-time task takes the engine's
+CPU for 20 ms of every 100 ms. In the other, the network link is too slow.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SOURCES = [ROOT / name for name in ("roles/slo", "plugins/filter", "files/engine
 
 
 def prove(times: int) -> Path:
-    """Get this many verdicts of each case, write the record and return its path.
+    """Get this many verdicts in each case. Write the record and return its path.
 
     Raises AssertionError when a verdict is not *missed p99*.
     """

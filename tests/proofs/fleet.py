@@ -1,6 +1,7 @@
-"""Deploys a host with two partitions. Each must trade only its own symbols, and stay while its book has an order.
+"""Deploys a host with two partitions. Each must trade only its own symbols.
 
-The sandbox's machine has only two CPUs, so neither engine has a CPU of its own.
+A change that takes a symbol from a partition must be refused while the symbol's orders are open. The sandbox's machine
+has only two CPUs, so neither engine has a CPU of its own.
 """
 
 from __future__ import annotations
@@ -45,9 +46,9 @@ _SETTINGS: dict[str, Any] = {
 
 
 def prove(hosts: int) -> Path:
-    """Test this number of hosts, write the record and return its path.
+    """Test this number of hosts. Write the record and return its path.
 
-    Raises AssertionError when a partition trades another partition's symbols.
+    Raises AssertionError when a partition trades a symbol of another partition.
     """
     evidence = Evidence("fleet", hosts, _SOURCES)
     with tempfile.TemporaryDirectory(prefix="fleet-") as name:
@@ -63,7 +64,7 @@ def prove(hosts: int) -> Path:
 
 
 class _Host:
-    """A deployed host, and the steps of the proof on it."""
+    """A deployed host, and the steps of the proof on this host."""
 
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
@@ -90,7 +91,8 @@ class _Host:
         self._move()
         self._prefix = run_prefix().decode("ascii")  # tokens must increase, and the measurement used higher ones
         moved = {name: self._entered(name, len(_EVERY), "MSFT") for name in _SYMBOLS}
-        # Beta still runs. It gave the symbol up, so it answers "restricted" (c) and not "unknown symbol" (S).
+        # Beta's engine still runs. It has given up the symbol, so it answers "restricted" (c), and not "unknown symbol"
+        # (S).
         assert moved == {"alpha": "A", "beta": "J c"}, moved
         self._play("playbooks/configure.yml", _ALPHA_ALONE)
         assert self._units() == ["trading-engine@alpha.service"]
@@ -118,14 +120,15 @@ class _Host:
         return done.stdout
 
     def _units(self) -> list[str]:
-        """Return the names of the systemd units of the running engines, sorted."""
+        """Return the names of the systemd units whose engines run, sorted."""
         listed = self._run("systemctl", "list-units", "--plain", "--no-legend", "--state=active", "trading-engine*")
         return sorted(line.split()[0] for line in listed.splitlines())
 
     def _traded(self, partition: str) -> dict[str, Any]:
-        """Enter an order in each symbol at one partition. Return the answers, and the stocks in its feed.
+        """Enter an order in each symbol at one partition.
 
-        Raises AssertionError unless exactly the partition's own symbols are accepted and shown.
+        Return the partition's answers, and the stocks that its feed shows. Raises AssertionError unless only the
+        partition's own symbols are accepted and shown.
         """
         answers = {symbol: self._entered(partition, number, symbol) for number, symbol in enumerate(_EVERY)}
         shown = self._shown(_PORTS[partition][1])
@@ -135,9 +138,10 @@ class _Host:
         return {"answers": answers, "shown": sorted(shown)}
 
     def _measured(self) -> dict[str, list[str]]:
-        """Measure both partitions and return a line for each target, by partition. No result makes this proof fail.
+        """Measure both partitions. Return for each partition a line about each target.
 
-        The machine is shared with other programs, so its latency proves nothing.
+        The proof does not fail when a target is missed. The machine also runs other programs, so its latency proves
+        nothing.
         """
         self._play("playbooks/verify.yml", _DECLARED, slo_verify="always")
         verdicts = {}
@@ -150,16 +154,16 @@ class _Host:
         return verdicts
 
     def _restore(self) -> None:
-        """Make a backup of both partitions and restore it."""
+        """Make a backup of both partitions. Then restore it."""
         kept = {"trading_backup_dir": str(self._deployment.work / "backups")}
         self._play("playbooks/backup.yml", _DECLARED, **kept)
         (host,) = self._deployment.inventory()["trading"]["hosts"]
         self._play("playbooks/restore.yml", _DECLARED, **kept, trading_engine_restore_confirm=host)
 
     def _move(self) -> None:
-        """Move MSFT to alpha. Before that, try the move in each state in which it must be refused.
+        """Move the symbol MSFT to alpha. First try to move it in each state in which the move must be refused.
 
-        Both the list of partitions and the state of the engines must allow the move.
+        The move must be allowed by two things: the list of partitions, and the state of both engines.
         """
         move = {"trading_engine_move_symbol": "MSFT", "trading_engine_move_to": "alpha"}
         said = self._refused(_MOVE, _DECLARED, **move)
@@ -183,7 +187,7 @@ class _Host:
             assert again.count("changed") == 0, again.output[-4000:]
 
     def _end_day(self, partition: str) -> None:
-        """Begin the partition's next session, and wait until its engine reports another session's name."""
+        """Begin the partition's next session. Wait until its engine reports another session's name."""
         admin = ("sudo", "/opt/trading/current/bin/trading-engine", "admin")
         config = ("--config", f"/etc/trading/engine-{partition}.toml")
         before = json.loads(self._run(*admin, *config, "status"))["session"]
@@ -193,11 +197,11 @@ class _Host:
             assert time.monotonic() < ends_s, f"the day of {partition} never ends"
 
     def _processes(self) -> list[str]:
-        """Return the engines' process ids."""
+        """Return the process ids of the engines."""
         return self._run("systemctl", "show", "--property=MainPID", "--value", *self._units()).split()
 
     def _cancel(self, partition: str) -> None:
-        """Cancel the partition's orders that `_traded` entered."""
+        """Cancel the orders that `_traded` has entered at this partition."""
         with self._login(_PORTS[partition][0]) as link:
             for number in range(len(_EVERY)):
                 link.send(soupbintcp.unsequenced(ouch.INBOUND.encode(ouch.CancelOrder(self._token(number)))))
@@ -215,11 +219,14 @@ class _Host:
             yield link
 
     def _token(self, number: int) -> str:
-        """Return the token of the order with this number. `_cancel` needs the same token again."""
+        """Return the token for the order with this number. `_cancel` uses the same token again."""
         return f"{self._prefix}{number:07d}"
 
     def _entered(self, partition: str, number: int, symbol: str) -> str:
-        """Enter an order that will rest. Return the first letter of the answer, and a rejection's reason."""
+        """Enter an order that will rest.
+
+        Return the first letter of the answer. After a rejection, return the letter of its reason as well.
+        """
         order = ouch.EnterOrder(self._token(number), "B", 100, symbol, _PRICE_E4)
         with self._login(_PORTS[partition][0]) as link:
             link.send(soupbintcp.unsequenced(ouch.INBOUND.encode(order)))
@@ -227,7 +234,7 @@ class _Host:
         return f"J {answer.reason}" if isinstance(answer, ouch.Rejected) else type(answer).__name__[0]
 
     def _shown(self, port: int) -> set[str]:
-        """Read the feed from its beginning until it sends only heartbeats. Return the stocks of all added orders."""
+        """Read the feed from its beginning until it sends only heartbeats. Return the stocks of all orders in it."""
         stocks: set[str] = set()
         ends_s = time.monotonic() + _LIMIT_S
         with self._login(port, sequence=1) as link:
@@ -243,7 +250,7 @@ class _Host:
 
 
 class _Link:
-    """A SoupBinTCP connection."""
+    """A connection to an engine or a feed, with the session protocol SoupBinTCP."""
 
     def __init__(self, address: str, port: int) -> None:
         self._connection = socket.create_connection((address, port), _LIMIT_S)
@@ -264,7 +271,7 @@ class _Link:
         return self._packets.pop(0)
 
     def next(self) -> bytes:
-        """Wait for the next sequenced message and return it."""
+        """Wait for the next sequenced message of the server and return it."""
         while True:
             kind, payload = self.packet()
             if kind == soupbintcp.SEQUENCED:

@@ -1,8 +1,8 @@
-"""Sends random input to the engine, from the bytes of a socket to the order book, guided by code coverage.
+"""Sends random input to the engine. It tests all code from a socket's bytes to the order book.
 
-libFuzzer, through the package atheris, mutates the inputs that reached new code in this run and in earlier ones. Steps
-with the pure and the compiled engine alternate. Coverage is measured only in the pure engine; the compiled engine gets
-the same inputs and mutations of them.
+libFuzzer, through the package atheris, makes inputs. It changes earlier inputs that reached new code. Steps with the
+pure and the compiled engine take turns. Only the pure engine can report which code was reached. The compiled engine
+gets the same inputs, and random changes of them.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _FIRST_BYTES = 2000
 
 
 def prove(frames: int) -> Path:
-    """Send this many frames, write the record and return its path.
+    """Send this many frames. Write the record and return its path.
 
-    Raises AssertionError for an input that broke a promise. The input stays in a file.
+    Raises AssertionError when an input makes the engine break a rule. This input stays in a file.
     """
     evidence = Evidence("fuzz", frames)
     corpus = CACHE / "fuzz-corpus"
@@ -47,9 +47,9 @@ def prove(frames: int) -> Path:
 
 
 def _begin_corpus(corpus: Path) -> None:
-    """Fill an empty corpus with long random inputs.
+    """Write long random inputs to an empty corpus, the directory with libFuzzer's inputs.
 
-    Short ones would test little: opening a connection takes long, and the book would stay almost empty.
+    Short inputs would test little: to open a connection takes long, and the book would stay almost empty.
     """
     choose = random.Random(1)  # noqa: S311  # repeatable, and no secret
     corpus.mkdir(parents=True)
@@ -58,7 +58,10 @@ def _begin_corpus(corpus: Path) -> None:
 
 
 def _fuzz(variant: str, corpus: Path, frames: int, seed: int) -> dict[str, int]:
-    """Send frames to a variant of the engine, and return its counts. libFuzzer ends its process, so it gets its own."""
+    """Send frames to a variant of the engine, and return its counts.
+
+    This runs in a separate process, because libFuzzer ends its process.
+    """
     options = [f"-seed={seed}", "-max_len=4096", "-len_control=0", "-reduce_inputs=0", "-timeout=60"]
     options += [f"-artifact_prefix={corpus.parent}/", "-verbosity=0"]
     paths = os.pathsep.join((variants.environment(variant)["PYTHONPATH"], os.environ["PYTHONPATH"]))

@@ -1,8 +1,11 @@
-"""Feeds libFuzzer's inputs to a gateway, the engine's part that serves clients, through real sockets.
+"""Gives libFuzzer's inputs to a gateway, the part of the engine that serves clients, through real sockets.
 
-Usage: `python -m tests.proofs.fuzz_target FRAMES [libFuzzer's options] CORPUS`. It prints counts as JSON once FRAMES
-frames were sent. It ends with an exit status other than 0 for an exception or a failed engine. It does the same for a
-connection that ends without a reason, and for a refused input that changes a book.
+Usage: `python -m tests.proofs.fuzz_target FRAMES [libFuzzer's options] CORPUS`. When FRAMES frames were sent, it prints
+counts as JSON. Its exit status is not 0 in four cases:
+  - an exception
+  - a failed engine
+  - a connection that ends without a reason
+  - a refused input that changes a book.
 """
 
 from __future__ import annotations
@@ -36,7 +39,7 @@ with atheris.instrument_imports(include=["trading_engine"]):
 
 _PASSWORD = "secret"
 _HASH = hash_password(_PASSWORD)
-# Most logins ask for new messages only. One in eight asks for all messages since the first.
+# Most logins ask only for new messages. One login in eight asks for all messages of the session.
 _LOGINS = [soupbintcp.login_request(("ANNA", "BERT")[kind % 2], _PASSWORD, "", kind // 7) for kind in range(8)]
 _SIZES = {ord("O"): 48, ord("U"): 46, ord("X"): 18, ord("M"): 19, ord("N"): 14}
 _LETTERS = b"OOOUXMN"
@@ -47,7 +50,7 @@ _ORDERS = 3000  # after so many, start a new engine, because larger books test n
 
 
 class Target:
-    """The fuzz target. libFuzzer calls `run` once for each input. One input becomes one client's connection."""
+    """What libFuzzer tests. libFuzzer calls `run` for each input. One input becomes the connection of one client."""
 
     def __init__(self, frames: int, directory: Path) -> None:
         self._wanted = frames
@@ -80,9 +83,10 @@ class Target:
         self._broken.append(str(context))
 
     def run(self, data: bytes) -> None:
-        """Send one input to the gateway. Raises AssertionError for a broken promise.
+        """Send one input to the gateway.
 
-        After the wanted number of frames, print the counts and end the process.
+        Raises AssertionError when the gateway breaks a rule. After the wanted number of frames, print the counts and
+        end the process.
         """
         chunks = said_by(data, self.counts["inputs"] * _TOKENS)
         checked = self.counts["inputs"] % _CHECK_EVERY == 0
@@ -147,10 +151,11 @@ class Target:
 
 
 def said_by(data: bytes, serial: int) -> list[list[bytes]]:
-    """Turn an input into what a client sends: a list of frames for each of the gateway's reads.
+    """Return what a client sends for this input: for each read of the gateway a list of frames.
 
-    Every byte string is a valid input, because its bytes choose kinds of frames and their fields. Mutations therefore
-    change fields more often than frames; a damaged frame ends the connection. Tokens are numbered from `serial` on.
+    Every byte string is a valid input, because its bytes select kinds of frames and values of fields. A damaged frame
+    would end the connection, so libFuzzer's changes affect fields more often than frames. The tokens of orders are
+    numbered from `serial` on.
     """
     first = data[0] if data else 0
     chunks: list[list[bytes]] = [[] if first > 240 else [_LOGINS[first % 8]]]
@@ -180,7 +185,7 @@ def said_by(data: bytes, serial: int) -> list[list[bytes]]:
 
 
 def _plausible(letter: int, body: bytes, serial: int) -> bytes:
-    """Return a message's body with plausible values, so that orders match each other. `body` chooses the values."""
+    """Return a message's body with usual values, so that orders match each other. `body` selects the values."""
     old, new = b"T%013d" % max(0, serial - 1 - body[0] % 8), b"T%013d" % serial
     shares = (100, 200, 300, 301)[body[2] % 4].to_bytes(4, "big")
     price = (1_000_000 + (body[3] % 8 - 4) * 100).to_bytes(4, "big")
@@ -199,7 +204,7 @@ def _plausible(letter: int, body: bytes, serial: int) -> bytes:
 
 
 def _books(engine: Engine) -> list[tuple[int, int]]:
-    """Return the reference number and the open shares of each resting order."""
+    """Return the reference number and the open shares of each resting order of the engine."""
     sides = [side for book in engine.core.books.values() for side in (book.bids, book.asks)]
     return [(order.reference, order.open_shares) for side in sides for order in orders_of(side)]
 

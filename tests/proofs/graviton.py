@@ -1,7 +1,8 @@
-"""Runs the self-check of an engine that was cross-compiled for aarch64, on an emulated CPU.
+"""An engine is cross-compiled for aarch64, and its self-check runs on an emulated CPU.
 
-The self-check replays a journal that belongs to the release, and compares the SHA-256 of the result. QEMU emulates a
-process, not a machine: it runs Debian's Python for arm64. Both are unpacked into a directory; no package is installed.
+The self-check replays a journal that is part of the release, and compares the SHA-256 of the result. QEMU emulates only
+the CPU of one process, Debian's Python for arm64. The packages of QEMU and of this Python are unpacked into a
+directory, and not installed.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _FOREIGN = (
 
 
 def prove(replays: int) -> Path:
-    """Run the self-check this many times, write the record and return its path.
+    """Run the self-check this many times. Write the record and return its path.
 
     Raises AssertionError when the self-check fails.
     """
@@ -61,9 +62,9 @@ def prove(replays: int) -> Path:
 
 
 def _fetch(work: Path, architecture: str, packages: tuple[str, ...]) -> None:
-    """Download and unpack Debian packages without installing them.
+    """Download Debian packages and unpack them, without an installation.
 
-    They are for `architecture`, or for this machine's architecture when it is empty.
+    The packages are for `architecture`. When it is empty, they are for this machine.
     """
     target = work / (architecture or "own")
     debs = work / f"{target.name}.debs"
@@ -84,7 +85,7 @@ def _fetch(work: Path, architecture: str, packages: tuple[str, ...]) -> None:
 
 
 def _unpack(archive: Path, to: Path) -> None:
-    """Unpack the wheels of a release, except the wheel with the pure engine."""
+    """Unpack the wheels of a release to the directory `to`, except the wheel with the pure engine."""
     wheels = to.with_name("wheels")
     wheels.mkdir()
     with tarfile.open(archive) as tar:

@@ -1,7 +1,8 @@
-"""Tests an Auto Scaling group of one host behind a Network Load Balancer in the sandbox.
+"""Tests an Auto Scaling group of one host, behind a Network Load Balancer, in the sandbox.
 
-The group must launch a host, wait for its lifecycle hook, replace it after it was killed, and refresh it to a newer
-template. At most two small machines run at a time. The figures are those of this machine and say nothing about AWS.
+The group must launch a host and wait until its lifecycle hook is completed. It must replace the host when the host is
+killed. It must also replace the host when the launch template is newer. At most two small machines run at a time. The
+figures are about this machine, and say nothing about AWS.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ _NAME, _NETWORK = "prove-groups", IPv4Network("10.208.0.0/16")
 _PORT, _GROUP, _HOOK, _PARAMETER = 9001, "alpha", "ready", "/alpha/password"
 _PASSWORD = "only the role reads it"  # of no account
 _SOURCES = [ROOT / "sandbox" / "src"]
-# The machine reads a parameter with its role, serves it on a port, and then completes the lifecycle hook itself.
+# The machine's program. It reads a parameter with its role, serves the parameter on a port, and then completes the
+# lifecycle hook.
 _USER_DATA = string.Template("""#!/bin/bash
 set -eu
 mkdir -m 0700 /run/alpha
@@ -67,12 +69,12 @@ call autoscaling -d Action=CompleteLifecycleAction -d Version=2011-01-01 -d Life
 
 
 def prove(rounds: int) -> Path:
-    """Test this number of groups, write the record and return its path.
+    """Test this number of groups. Write the record and return its path.
 
-    Raises AssertionError when a group behaves differently from a group in AWS.
+    Raises AssertionError when a group does not behave like a group in AWS.
     """
     evidence = Evidence("groups", rounds, _SOURCES)
-    # The life of a fleet that the roles create, with an API without machines.
+    # The life of a fleet that the roles create. Only the API is used, without machines.
     role = [str(ROOT / "scripts/test"), "aws", "tests/integration/aws/test_life_of_a_fleet.py"]
     subprocess.run(role, env={**os.environ, "TRADING_PROOF": "1"}, check=True)
     while evidence.done < rounds:
@@ -91,7 +93,7 @@ def prove(rounds: int) -> Path:
 
 
 class _Fleet:
-    """A group of one host behind a balancer, and the steps of the proof on it."""
+    """An Auto Scaling group of one host behind a load balancer, and the steps of the proof on it."""
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
@@ -139,7 +141,10 @@ class _Fleet:
         return {"figures": rounded, "keeps_client": first["peer"] == gateway}
 
     def _killed(self, victim: str) -> dict[str, float]:
-        """Kill the machine `victim`, which the group must replace. Return times in seconds since the kill."""
+        """Kill the machine `victim`. The group must replace it.
+
+        Return durations in seconds, counted from the kill, by their names.
+        """
         with self._session() as session:
             self._kill(victim)
             killed = time.monotonic()
@@ -159,9 +164,9 @@ class _Fleet:
         }
 
     def _refreshed(self) -> dict[str, float]:
-        """Replace the machine by one of a newer template, while a session with the old machine is open.
+        """Let the group replace the machine by one from a newer template, while a session with the old machine is open.
 
-        Return times in seconds since the start of the refresh.
+        Return durations in seconds, counted from the start of the refresh, by their names.
         """
         (old,) = self._ids()
         self._cloud.ec2.create_launch_template_version(
@@ -254,7 +259,7 @@ class _Fleet:
                 os.kill(int(identity.split()[1]), signal.SIGKILL)
 
     def _session(self) -> socket.socket:
-        """Open a connection through the balancer, read the target's first line, and return the connection."""
+        """Connect through the balancer and read the first line that the server sends. Return the connection."""
         session = socket.create_connection((self._address, _PORT), 10)
         session.settimeout(60)
         assert session.recv(1000).endswith(b"\n")

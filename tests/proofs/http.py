@@ -1,8 +1,9 @@
-"""Sends arbitrary HTTP requests to telemetry. None may cause an internal error, hang, or make the memory grow.
+"""Sends arbitrary HTTP requests to telemetry.
 
-The requests come from three sources. Stored files contain typical requests and requests that once failed. Hypothesis
-makes random bytes. Schemathesis derives requests from the schema at /api. A step takes one minute. All steps use the
-same service process; after an interruption a new process serves the remaining steps.
+No request may cause an internal error, hang, or let the memory grow. The requests come from three sources. Stored files
+have typical requests, and requests that once failed. Hypothesis makes random bytes. Schemathesis makes requests from
+the schema at /api. A step takes one minute. All steps use the same service process. After an interruption, a new
+process serves the remaining steps.
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ An hour has 200,000 requests, so this is a twentieth of a block for each. A requ
 
 
 def prove(minutes: int) -> Path:
-    """Send requests for this many minutes, write the record and return its path.
+    """Send requests for this many minutes. Write the record and return its path.
 
-    Raises AssertionError, TimeoutError or HTTPException for a request that broke a promise.
+    Raises AssertionError, TimeoutError or HTTPException when a request has a forbidden effect.
     """
     evidence = Evidence("http", minutes, (_TELEMETRY,))
     sizes: list[int] = []
@@ -76,7 +77,10 @@ def _minute(target: Target, directory: Path) -> dict[str, int]:
 
 
 def _send_raw(target: Target, number: int) -> int:
-    """Send 200 random requests to each of the two services, with and without a token. Return how many were sent."""
+    """Send 200 random requests to each of the two services: the one that requires a token, and the one that does not.
+
+    Return the number of requests that were sent.
+    """
     sent = 0
 
     @seed(number)

@@ -1,7 +1,7 @@
-"""Kills a run of the role os_tuning after its n-th task on the host, and runs the role again.
+"""Kills a run of the role os_tuning after its n-th task on the host, and then runs the role again.
 
-The result must be the same as without the kill. The proof kills runs that tune the host, and runs that take the tuning
-back.
+The result must be the same as without the kill. The proof does this with runs that tune the host, and with runs that
+remove the tuning.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from pathlib import Path
 from tests.proofs.evidence import ROOT, Evidence
 from tests.proofs.tuning_host import TUNE, UNTUNE, Play, TuningHost, booted, changes
 
-# The list of kernel arguments that the role has removed. Only a boot deletes it, so it is left out of comparisons.
+# The role's list of kernel arguments that it has removed. A boot deletes this file, so it is not compared.
 FORGOTTEN_AT_BOOT = "/run/os-tuning-removed-arguments.json"
 SOURCES = [ROOT / name for name in ("roles/os_tuning", "plugins/modules", "plugins/module_utils", "plugins/filter")]
 
 
 @dataclass
 class Interruptions:
-    """A host, with its state before tuning and after an uninterrupted tuning. Later states are compared with them."""
+    """A host, its state without tuning, and its state after a complete tuning. Later states are compared with both."""
 
     host: TuningHost
 
@@ -33,14 +33,15 @@ class Interruptions:
         assert self.tuned != self.untuned
 
     def kill_tuning(self, after: int) -> str:
-        """Tune the untuned host, kill the run after this number of tasks, and tune again.
+        """Tune the host, kill the run after `after` tasks, and tune again.
 
-        Return the name of the last task before the kill. Raises AssertionError when the host's state differs.
+        Return the name of the last task before the kill. Raises AssertionError when the host's state differs from that
+        after a complete tuning.
         """
         return self._kill(after, TUNE, self.tuned)
 
     def kill_untuning(self, after: int) -> str:
-        """Do the same with the playbook that removes the tuning."""
+        """Do the same as `kill_tuning`, with the playbook that removes the tuning."""
         return self._kill(after, UNTUNE, self.untuned)
 
     def _kill(self, after: int, playbook: Path, expected: dict[str, str]) -> str:
@@ -55,14 +56,17 @@ class Interruptions:
 
 
 def points(whole: Play) -> range:
-    """Return the numbers of tasks after which a run like this can be killed, so that at least one task remains."""
+    """Return the numbers of tasks after which a run like `whole` can be killed.
+
+    At least one task remains after the kill.
+    """
     return range(1, len(whole.host_tasks))
 
 
 def prove(kills: int) -> Path:
-    """Kill a tuning and a removal after each of the first `kills` tasks. Write the record and return its path.
+    """Kill a tuning after each of its first `kills` tasks, and do the same with a removal of the tuning.
 
-    Raises AssertionError when a host's state differs from the expected one.
+    Write the record and return its path. Raises AssertionError when a host's state differs from the expected one.
     """
     evidence = Evidence("interrupted", kills, SOURCES)
     with booted("interrupted", "10.77.0.0/16") as host:

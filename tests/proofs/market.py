@@ -1,9 +1,9 @@
-"""Sends random messages to the engine and to a simple reference market, which must give the same answers.
+"""Sends random messages to the engine and to a simple reference market. Both must give the same answers.
 
 The messages include firms with MPIDs, ticks and lots, minimum quantities, hidden orders and malformed messages. Between
-them the configuration changes, and the engine restarts from snapshots. Three programs of other authors read the feed.
-For the first messages, the book that meatpy builds is compared with the engine's book after each message. The program
-itchfeed must read and write each message unchanged, and tshark must decode the feed's packets.
+messages the configuration changes, and the engine restarts from snapshots. Three programs of other authors read the
+engine's feed. meatpy builds a book, which is compared with the engine's book after each of the first messages. itchfeed
+must read and write each message unchanged. tshark must decode the packets of the feed.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ _PORT = 9002
 
 
 def prove(messages: int) -> Path:
-    """Send this many messages, write the record and return its path.
+    """Send this many messages. Write the record and return its path.
 
-    Raises AssertionError at the first message whose effects differ.
+    Raises AssertionError at the first message whose effects in the engine and in the reference market differ.
     """
     evidence = Evidence("market", messages)
     while (done := sum(result["messages"] for result in evidence.results)) < messages:
@@ -53,7 +53,7 @@ def prove(messages: int) -> Path:
 
 
 class Others:
-    """Programs of other authors that read the feed: meatpy after each message, itchfeed and tshark at the end."""
+    """Programs of other authors that read the feed: meatpy after each message, and itchfeed and tshark at the end."""
 
     def __init__(self) -> None:
         self._books = {stock: ITCH50MarketProcessor(stock, datetime(2026, 1, 5)) for stock in STOCKS}
@@ -61,7 +61,10 @@ class Others:
         self._compared = 0
 
     def compare(self, duel: Duel) -> None:
-        """Give the feed's new messages to meatpy. Raises AssertionError when its books differ from the engine's."""
+        """Give the feed's new messages to meatpy.
+
+        Raises AssertionError when meatpy's books differ from the engine's books.
+        """
         market = duel.market
         for message in itch.split_log(market.market_data if self._feed else market.opening + market.market_data):
             self._feed.append(message)
@@ -80,7 +83,10 @@ class Others:
         self._compared += 1
 
     def finish(self) -> dict[str, Any]:
-        """Return how much each program has read. Raises AssertionError when a program misreads the feed."""
+        """Return how much each program has read.
+
+        Raises AssertionError when a program misreads the feed.
+        """
         log = b"".join(len(message).to_bytes(2, "big") + message for message in self._feed)
         again = [bytes(message.to_bytes()) for message in MessageParser().parse_stream(log)]
         assert again == self._feed, "itchfeed"

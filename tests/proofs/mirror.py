@@ -1,6 +1,6 @@
-"""Serves a folder over HTTP to the sandbox's machines, and is their proxy for Debian's package servers.
+"""Serves a folder over HTTP to the sandbox's machines. It is also their proxy for Debian's package servers.
 
-The machines have no other access to the internet, as in a closed network.
+The machines have no other way to the internet, as in a closed network.
 """
 
 from __future__ import annotations
@@ -47,7 +47,10 @@ class _Handler(SimpleHTTPRequestHandler):
 
 
 class _Server(ThreadingHTTPServer):
-    """An HTTP server that can bind an address before it exists: it exists only while the subnet has a machine."""
+    """An HTTP server that can bind an address before the address exists.
+
+    The address exists only while the subnet has a machine.
+    """
 
     def server_bind(self) -> None:
         self.socket.setsockopt(socket.SOL_IP, IP_FREEBIND, 1)
@@ -60,7 +63,10 @@ class _Server(ThreadingHTTPServer):
 
 @contextmanager
 def serving(folder: Path, address: str) -> Iterator[str]:
-    """Run the server and yield its URL, which serves the folder's files and is the proxy's URL as well."""
+    """Run the server and yield its URL.
+
+    The URL serves the files of `folder`. It is also the URL of the proxy.
+    """
     with _Server((address, 0), partial(_Handler, directory=str(folder))) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:

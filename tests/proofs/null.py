@@ -1,6 +1,7 @@
-"""Lets playbooks/benchmark.yml compare a tuning profile with itself repeatedly, and counts the false verdicts.
+"""Lets playbooks/benchmark.yml compare a tuning profile with itself. It counts how many verdicts are false.
 
-Both sides are the same, so every verdict that finds a difference is false. Otherwise the playbook runs as usual.
+Both sides are equal, so a verdict that finds a difference is false. In all other respects, the playbook runs as for a
+user.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from tests.proofs.evidence import ROOT, Evidence
 
 SOURCES = [ROOT / name for name in ("roles/os_tuning", "roles/tuning_benchmark", "plugins/filter", "plugins/modules")]
 PAIRS = 11  # with fewer pairs no verdict on the metrics of one subject is possible
-# When one comparison in a hundred is false by chance, one in 140 such proofs has three or more among its 40.
+# Assume that one comparison in a hundred is false by chance. Then one proof in 140 has three or more false comparisons
+# among its 40.
 MOST_FALSE_OF_40 = 2
 
 
 def prove(comparisons: int) -> Path:
-    """Make this number of comparisons, write the record and return its path.
+    """Make this number of comparisons. Write the record and return its path.
 
     Raises AssertionError when too many comparisons have a false verdict.
     """

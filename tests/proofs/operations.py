@@ -1,7 +1,7 @@
-"""Runs the disaster drill with a journal of a million orders: a host is lost, and a host in another zone continues.
+"""Runs the disaster drill with a journal of a million orders: a host is lost, and a host in another zone replaces it.
 
-Then the proof changes the state in the bucket together with all its checksums. A restore must refuse the changed object
-and name it.
+Then the proof changes an object in the bucket, and changes all checksums so that they fit. A restore must refuse the
+changed object and name it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _TEST_ACCOUNT = ["--password-file", "/etc/trading/secrets/BENCH.password", "--sy
 
 
 def client(deployment: Deployment) -> Any:
-    """Return a boto3 client of S3 that may read and change the bucket."""
+    """Return a boto3 client of S3 that may read and change the environment's bucket."""
     keys = {name.lower(): deployment.environment[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
     return boto3.client("s3", region_name="us-east-1", endpoint_url=deployment.environment["AWS_ENDPOINT_URL"], **keys)
 
@@ -58,9 +58,9 @@ def newest_snapshot(s3: Any, bucket: str, instance: str) -> str:
 
 
 def changed_state(deployment: Deployment, folder: Path) -> dict[str, Any]:
-    """Change the new host's state in the bucket and all its checksums. Then try a restore, which must fail.
+    """Change the new host's state in the bucket, and all checksums of it. Then try a restore, which must fail.
 
-    Return the restore's error message as `said`, and afterwards the state of the `engine`'s unit.
+    Return two texts: the restore's error message as `said`, and afterwards the state of the engine's unit as `engine`.
     """
     s3 = client(deployment)
     (bucket,) = (one["Name"] for one in s3.list_buckets()["Buckets"] if one["Name"].startswith("trading-sandbox-"))
@@ -88,9 +88,10 @@ def changed_state(deployment: Deployment, folder: Path) -> dict[str, Any]:
 
 
 def prove(orders: int) -> Path:
-    """Run the drill with this many orders, write the record and return its path.
+    """Run the drill with this many orders. Write the record and return its path.
 
-    Raises AssertionError when an order is lost that is older than the RPO, the time for which orders may be lost.
+    Raises AssertionError when the drill loses an order that is older than the RPO. The RPO is the greatest age of an
+    order that may be lost.
     """
     evidence = Evidence("operations", orders, _SOURCES)
     with tempfile.TemporaryDirectory(prefix="operations-") as name:

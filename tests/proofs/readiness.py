@@ -1,12 +1,13 @@
-"""Tests each line of the readiness checklist on a deployed host: with a fault it must fail, without it must be met.
+"""Tests each line of the readiness checklist on a deployed host.
 
-The host, its services and the faults are real. The security group, the topic, the metrics and the cost are real in the
-embedded AWS. Some things do not exist in a sandbox, so the proof replaces them:
-  - Two chronyds stand in for the clock's synchronization, without setting the clock (-x). One is the time source, and
-    the other reads it, first with an offset of half a second.
+For each line, the proof creates a fault. While the fault exists, the line must fail. Without the fault, the line must
+be met. The host, its services and the faults are real. The security group, the topic, the metrics and the cost are real
+in the embedded AWS. A sandbox lacks some things, so the proof replaces them:
+  - Two chronyds replace the clock's synchronization. They do not set the clock (option -x). One is the time source. The
+    other reads it, at first with an offset of half a second.
   - A thread sends log lines, as the CloudWatch agent would.
-  - A thread turns the composite alarm on when its part is on, as CloudWatch would.
-  - The proof creates the file that apt leaves when it has updated its package lists.
+  - A thread turns the composite alarm on when the alarm in its rule is on, as CloudWatch would.
+  - The proof creates the file that apt writes when it has updated its package lists.
 """
 
 from __future__ import annotations
@@ -52,14 +53,14 @@ _EASY: dict[str, int] = {
     "cpu_percent": 100,
     "memory_percent": 100,
 }
-# No host can keep this memory target, and it is measured even on a busy machine.
+# No host can meet this memory target. Memory is measured even on a busy machine.
 _HARD: dict[str, int] = {**_EASY, "memory_percent": 1}
 
-# For each line of the checklist: a script that makes it fail on the host, and a script that repairs the host. The
-# second is empty when site.yml repairs it.
+# For each line of the checklist, two scripts: one makes the line fail on the host, and one repairs the host. The second
+# is empty when site.yml repairs the host.
 _ON_HOST: dict[str, tuple[str, str]] = {
-    # A deleted firewall table would come back: the unit that counts refusals would find it missing and load it again.
-    # Stopping the service stops that unit's timer as well.
+    # If the firewall table were only deleted, it would return: the unit that counts refused packets would load it
+    # again. When the service is stopped, the timer of that unit stops as well.
     "firewall": ("systemctl disable --quiet --now trading-firewall.service", ""),
     "ports": (
         f"systemd-run --quiet --unit=stray --property=WorkingDirectory=/run python3 -m http.server {_STRAY_PORT}",
@@ -78,8 +79,8 @@ _ON_HOST: dict[str, tuple[str, str]] = {
         f"cp -p {_SECRETS}/BENCH.password /run/word; echo other > {_SECRETS}/BENCH.password",
         f"cp -p /run/word {_SECRETS}/BENCH.password",
     ),
-    # A full file system covers /var/log, except systemd's journal, which must stay readable. The mounts are private,
-    # because with shared mounts the kept directory would be covered as well.
+    # A full file system covers /var/log. Only systemd's journal stays readable. The mounts are private. Shared mounts
+    # would also cover the directory that is kept.
     "disk": (
         "kept=/run/log-kept; mkdir $kept; mount --rbind --make-rprivate /var/log $kept\n"
         "mount -t tmpfs -o size=1m tmpfs /var/log\n"
@@ -98,7 +99,7 @@ _ON_HOST: dict[str, tuple[str, str]] = {
     "people": ("groupadd --force trading-operator; gpasswd -a nobody trading-operator", "groupdel trading-operator"),
     "backup": ("systemctl stop trading-backup.service", ""),
 }
-# Lines that fail by a fault outside the host: in the AWS account, on the controller, in a variable or in a stand-in.
+# Lines whose fault is not on the host, but in the AWS account, on the controller, in a variable or in a replaced thing.
 _OUTSIDE = (
     *("clock", "certificates", "security_group", "drill", "drift", "cost", "documents", "figures"),
     *("subscribers", "alarm", "metrics", "logs"),
@@ -106,7 +107,10 @@ _OUTSIDE = (
 
 
 def _ask(host: Host, **variables: object) -> tuple[float, dict[str, dict[str, Any]]]:
-    """Run playbooks/readiness.yml. Return its duration in seconds, and the checklist's lines by their ids."""
+    """Run playbooks/readiness.yml.
+
+    Return how many seconds it took, and the lines of its checklist by their ids.
+    """
     begun_s = time.monotonic()
     play = host.play("playbooks/readiness.yml", **variables)
     seconds = round(time.monotonic() - begun_s, 1)
@@ -139,7 +143,7 @@ def _run_chrony(host: Host, offset_s: float) -> None:
 
 
 def _stray_rule(host: Host) -> dict[str, Any]:
-    """Return a security group's rule that lets the controller reach the undeclared port."""
+    """Return a rule of a security group. With it, the controller can reach a port that no variable declares."""
     ends = {"FromPort": _STRAY_PORT, "ToPort": _STRAY_PORT}
     network = host.deployment.addresses["trading_operator_cidr"]
     return {"GroupId": host.group()["GroupId"], "IpProtocol": "tcp", "CidrIp": network, **ends}
@@ -147,7 +151,10 @@ def _stray_rule(host: Host) -> dict[str, Any]:
 
 @contextmanager
 def _again_and_again(step: Callable[[], None]) -> Iterator[None]:
-    """Call `step` each second while the block runs. When it raises an exception, stop, and raise it after the block."""
+    """Call `step` each second until the context ends.
+
+    When `step` raises an exception, stop the calls. Raise the exception when the context ends.
+    """
     ends, problems = threading.Event(), list[BaseException]()
 
     def run() -> None:
@@ -170,7 +177,7 @@ def _again_and_again(step: Callable[[], None]) -> Iterator[None]:
 
 
 def _agent(host: Host) -> Callable[[], None]:
-    """Return a function that sends the newest lines of each unit's log to CloudWatch Logs, as the agent does."""
+    """Return a function that sends each unit's newest log lines to CloudWatch Logs, as the agent does."""
     logs, group = host.client("logs"), f"/trading/{ENVIRONMENT}/host"
     streams = {unit: {"logGroupName": group, "logStreamName": f"{host.instance}/{unit}"} for unit in _LOGGED}
     for stream in streams.values():
@@ -194,7 +201,7 @@ def _agent(host: Host) -> Callable[[], None]:
 
 
 def _evaluator(host: Host) -> Callable[[], None]:
-    """Turn both alarms off, and return a function that turns the composite alarm on when its part is on."""
+    """Turn both alarms off. Return a function that turns the composite alarm on when the other alarm is on."""
     cloudwatch = host.client("cloudwatch")
     part, composite = _ALARM.format(host=host.name), _COMPOSITE.format(host=host.name)
     for name in (part, composite):
@@ -282,10 +289,10 @@ def _say(when: str, lines: dict[str, dict[str, Any]]) -> None:
 
 
 def prove(hosts: int) -> Path:
-    """Test this number of hosts, write the record and return its path.
+    """Test this number of hosts. Write the record and return its path.
 
-    Raises AssertionError when a line of the checklist does not fail while its fault is there, or is not met after the
-    repair of the fault.
+    Raises AssertionError when a line of the checklist does not fail while its fault exists. Also raises it when the
+    line is not met after the repair.
     """
     evidence = Evidence("readiness", hosts, _SOURCES)
     while evidence.done < hosts:

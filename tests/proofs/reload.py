@@ -1,8 +1,8 @@
 """Reloads the engine's configuration with a million open orders, while a client trades.
 
-The reload counts the million orders of one account, removes an account and adds a symbol. Meanwhile a second account
-enters and cancels orders. No step of the reload may take longer than 1 ms, and no client may lose its connection. A
-replay of the journal must give the second account the same messages.
+The reload counts the million orders, which belong to one account. It also removes an account and adds a symbol.
+Meanwhile a second account enters and cancels orders. No step of the reload may take longer than 1 ms, and no client may
+lose its connection. A replay of the journal must give the second account the same messages.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _HEARTBEAT_EVERY = 500
 
 
 def prove(orders: int) -> Path:
-    """Reload each variant of the engine with this many open orders, write the record and return its path.
+    """Reload with this many open orders, once with each variant of the engine. Write the record and return its path.
 
-    Raises AssertionError for a step of more than 1 ms or for a replay that differs, and ConnectionError when a client
-    loses its connection.
+    Raises AssertionError when a step takes more than 1 ms, or when the replay gives other messages. Raises
+    ConnectionError when a client loses its connection.
     """
     evidence = Evidence("reload", orders)
     for variant in _VARIANTS[evidence.done :]:
@@ -42,9 +42,9 @@ def prove(orders: int) -> Path:
 
 
 class _Trader:
-    """A client that enters and cancels one order at a time, and stores all answers.
+    """A client that enters one order, cancels it, and then enters the next. It stores all answers.
 
-    At intervals it also sends heartbeats on the `silent` connections.
+    From time to time it also sends heartbeats on the connections `silent`, so that they stay open.
     """
 
     def __init__(self, sock: socket.socket, silent: tuple[socket.socket, ...]) -> None:
@@ -55,7 +55,7 @@ class _Trader:
         self.messages: list[bytes] = []
 
     def trade(self) -> None:
-        """Enter an order, cancel it and read both answers. Raises ConnectionError when the engine disconnects."""
+        """Enter an order, cancel it, and read both answers. Raises ConnectionError when the engine disconnects."""
         token = f"T{self._number:013d}"
         self._number += 1
         if self._number % _HEARTBEAT_EVERY == 0:
@@ -111,7 +111,10 @@ def _change(config: Path) -> None:
 
 
 def _asked(variant: str, config: Path, trader: _Trader) -> tuple[dict[str, Any], int]:
-    """Reload while the client trades. Return the command's answer, and how many orders the client entered meanwhile."""
+    """Reload the configuration while the client trades.
+
+    Return the answer of the command, and the number of orders that the client entered during the reload.
+    """
     command = [sys.executable, "-m", "trading_engine", "admin", "reload", "--config", str(config)]
     meanwhile = 0
     with subprocess.Popen(command, env=variants.environment(variant), stdout=subprocess.PIPE, text=True) as asking:

@@ -1,7 +1,7 @@
-"""Runs an engine that measures its reloads: python -m tests.proofs.reload_target FILE --config …
+"""Runs an engine that measures its own reloads: python -m tests.proofs.reload_target FILE --config …
 
-A reload works in steps, and orders wait during each step. The engine writes to FILE, as JSON, the CPU time of the
-longest step in ns and the number of steps.
+A reload works in steps. During each step, orders wait. After a reload the engine writes two numbers to FILE, as JSON:
+the CPU time of the longest step in ns, and the number of steps.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from trading_engine.process.reload import Reload
 
 
 def timed(told: Path) -> None:
-    """Let every later reload measure its steps and write the result to the file `told`."""
+    """Let the engine measure the steps of every later reload, and write the result to the file `told`."""
     steps = Reload.steps
 
     def timed_steps(reload: Reload) -> Iterator[None]:

@@ -1,8 +1,9 @@
-"""Checks that a stranger cannot use a host, and that its units have no more rights than they need.
+"""Checks that a stranger cannot use a host, and that the host's units have only the rights that they need.
 
-A sandbox machine is configured like a user's host, TLS included. nmap scans its ports from an allowed address and from
-another one, over IPv4 and IPv6, also while its security group allows everything. lynis audits the host from inside. The
-machine is a container with Debian 12, so lynis sees this machine's kernel settings, such as boot arguments.
+A sandbox machine is configured like a user's host, with TLS. nmap scans its ports over IPv4 and IPv6, from an allowed
+address and from another one. nmap also scans them while the security group allows everything. lynis audits the host
+from inside. The machine is a container with Debian 12, so lynis sees some settings of this machine's kernel, such as
+boot arguments.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ CONFIGURE = ROOT / "playbooks/configure.yml"
 DECLARED = {22, 8000, 9011, 9012}
 UNDECLARED = 9999
 EVERYTHING = [{"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
-# The probed units, and the actions of the probe that each unit needs and may do.
+# The units to test. For each, the forbidden actions of the probe that this unit needs and may do.
 PROBED = {
     "trading-engine.service": [],
     "trading-feed.service": [],
@@ -45,7 +46,7 @@ PROBED = {
 }
 NAME = "prove-security"  # the name of the sandbox, the environment and the role
 PROBE = ROOT / "extensions/molecule/shared/probe.py"
-# Two IPv6 networks. The host's firewall admits operators from the first one.
+# Two IPv6 networks. The host's firewall allows operators in the first one only.
 IPV6 = {"inside": "fd42:75:1::", "outside": "fd42:75:2::"}
 WRONG_PASSWORDS = 12
 REPORT = "/var/log/lynis-report.dat"
@@ -54,9 +55,9 @@ APT = "/etc/apt/apt.conf.d/99proof"
 
 
 def prove(_: int) -> Path:
-    """Check one host, write the record and return its path.
+    """Check one host. Write the record and return its path.
 
-    Raises AssertionError when an undeclared port is open, or a unit has more rights than it needs.
+    Raises AssertionError when an undeclared port is open, or when a unit has more rights than it needs.
     """
     evidence = Evidence("security", 1, SOURCES)
     if not evidence.done:
@@ -66,16 +67,17 @@ def prove(_: int) -> Path:
             serving(Path(name), GATEWAY) as url,
         ):
             evidence.add(_Proof(host, url).results())
-        # A container cannot test the kernel's log of refused packets. This test boots a machine with its own kernel.
+        # The kernel's log of refused packets cannot be tested in a container. This test boots a machine with its own
+        # kernel.
         command = [str(ROOT / "scripts/test"), "own-kernel", "-k", "the_kernel_writes_down"]
         subprocess.run(command, env={**os.environ, "TRADING_PROOF": "1"}, check=True)
     return evidence.finish(evidence.results[0])
 
 
 def open_ports(address: str, *inside: str, options: tuple[str, ...] = ()) -> list[int]:
-    """Return all TCP ports that nmap finds open, sorted.
+    """Return all TCP ports that nmap finds open at the address, sorted.
 
-    `inside` is a command such as `ip netns exec NAME` that runs nmap in another network namespace.
+    nmap runs in another network namespace when `inside` is given. `inside` is a command such as `ip netns exec NAME`.
     """
     scan = ["nmap", "-n", "-Pn", "-sS", "-p-", "--min-rate", "10000", "--max-retries", "1", *options, "-oG", "-"]
     found = subprocess.run([*inside, *scan, address], capture_output=True, text=True, check=True).stdout
@@ -86,7 +88,7 @@ class _Proof:
     def __init__(self, host: TuningHost, url: str) -> None:
         self._host = host
         self._url = url
-        # The emulated AWS, at the address of the metadata service.
+        # The emulated AWS. The host reaches it at the address of the metadata service.
         self._metadata_url = f"http://169.254.169.254:{urlsplit(host.cloud.settings['AWS_ENDPOINT_URL']).port}"
         self._authority = made("authority")
         pair = made("orders", self._authority)
@@ -170,7 +172,7 @@ class _Proof:
     # -- the publisher and the shipper ------------------------------------------------------------------------------
 
     def _give_a_role(self) -> None:
-        """Give the instance an IAM role, and set the emulated AWS as its publisher's endpoint."""
+        """Give the instance an IAM role. Set the emulated AWS as the endpoint of the host's publisher."""
         host, cloud = self._host, self._host.cloud
         iam, name = cloud.client("iam"), NAME
         trust = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
@@ -185,7 +187,10 @@ class _Proof:
         host.shell(f"mkdir -p {folder}; printf '[Service]\\n%s\\n' {line} > {folder}/endpoint.conf")
 
     def _published(self) -> list[str]:
-        """Return the names of the metrics that the publisher has sent. The host's firewall must be loaded."""
+        """Return the names of the metrics that the publisher has sent.
+
+        First check that the host's firewall is loaded.
+        """
         assert "table inet trading" in self._host.shell("nft list tables")
         metrics = self._host.cloud.client("cloudwatch").list_metrics()["Metrics"]
         return sorted({metric["MetricName"] for metric in metrics if not metric["Namespace"].startswith("AWS/")})
@@ -197,15 +202,15 @@ class _Proof:
         cloud.client("s3").create_bucket(Bucket=self._bucket)
 
     def _shipped(self) -> int:
-        """Return the number of objects that the backup's shipper has uploaded."""
+        """Return how many objects the backup's shipper has sent to the bucket."""
         return int(self._host.cloud.client("s3").list_objects_v2(Bucket=self._bucket)["KeyCount"])
 
     # -- TLS --------------------------------------------------------------------------------------------------------
 
     def _tls(self) -> dict[str, Any]:
-        """Log in over TLS. After wrong passwords, check that the throttle refuses this machine's address, and no other.
+        """Log in over TLS. After wrong passwords, check that the engine throttles this machine's address and no other.
 
-        Also check that the ports without TLS listen on the loopback address only.
+        Also check that the ports without TLS accept connections only at the loopback address.
         """
         host = self._host
         shown = host.shell("stat --format=%U:%a /etc/trading/tls/key.pem; ss -Hltn | awk '{print $4}'").split()
@@ -246,9 +251,10 @@ END"""
     # -- what a unit can do -----------------------------------------------------------------------------------------
 
     def _probe(self, unit: str, needed: list[str]) -> dict[str, Any]:
-        """Run the probe, a script that tries forbidden actions, in place of a unit's program.
+        """Run the probe in place of a unit's program. The probe is a script that tries forbidden actions.
 
-        Return what it `tried` and what `worked`. As a control, root first connects to the probe's network target.
+        Return which actions it `tried` and which of them `worked`. First, root connects to the probe's network target,
+        to check that this target works.
         """
         host = self._host
         with socket.create_server((GATEWAY, 0)) as elsewhere:
@@ -318,7 +324,7 @@ END"""
 
     @contextmanager
     def _without_rules(self) -> Iterator[None]:
-        """Remove the host's own firewall while the context is open. A timer must not load it again meanwhile."""
+        """Remove the host's own firewall until the context ends. A timer must not load it again during this time."""
         timer = "trading-firewall-refusals.timer"
         self._host.shell(f"systemctl stop {timer}; nft delete table inet trading")
         try:
@@ -327,9 +333,9 @@ END"""
             self._host.shell(f"systemctl restart trading-firewall.service; systemctl start {timer}")
 
     def _refused(self) -> list[str]:
-        """Return the reasons for which the host has refused packets.
+        """Return the reasons for which the host's firewall has refused packets.
 
-        The list is empty until it contains the reasons for a stranger's packets.
+        Return an empty list until the reasons for a stranger's packets are among them.
         """
         said = self._host.shell("cat /run/trading-firewall/refusals.json").strip()
         counters = [
@@ -340,9 +346,10 @@ END"""
 
     @contextmanager
     def _ipv6(self) -> Iterator[str]:
-        """Create a network namespace that is connected to the machine by a link, and yield its name.
+        """Create a network namespace, and a link between it and the machine. Yield the namespace's name.
 
-        Both ends of the link have an address in each of two IPv6 networks. The namespace is deleted afterwards.
+        There are two IPv6 networks. In each of them, both ends of the link have an address. At the end, the namespace
+        is deleted.
         """
         rows = self._host.cloud.status()
         (machine,) = (row["instance_id"] for row in rows if row["private_address"] == self._host.address)

@@ -1,7 +1,7 @@
 """Lets a sync of the journal fail on a real device, starts the engine again, and then simulates a power failure.
 
-This program runs as root on the machine with the device. It reads the cases from cases.json in the working directory,
-and prints a line with the observations of each case. It stops at the first case that fails.
+This program runs as root on the machine with the device. It reads cases from the file cases.json in the working
+directory. For each case it prints a line with the observations. It stops at the first case that fails.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ from tests.proofs.failing_device import FailingDevice
 from tests.unit.engine import process
 from tests.unit.engine.process import ENVIRONMENT, Client, EngineProcess
 
-# An emulated processor on a busy machine is slow, so the time limit is long.
+# The time limit is long, because an emulated CPU on a busy machine is slow.
 process.DEADLINE_S = 600.0
 
 REFUSED = 2
 TOKEN = "the failed"
-# Orders that are written together with it and fill its memory page. A later write to the same page would also write it.
+# Further orders that are written together with the order in question and fill its memory page. Otherwise a later write
+# to this page would also write that order.
 FILLERS = [f"filler {number:03d}" for number in range(200)]
 
 
@@ -46,13 +47,16 @@ def main() -> None:
 
 
 def one_failed_sync(kind: str, durability: str, orders: int) -> dict[str, Any]:
-    """Run one case and return its observations. Raises AssertionError when a message is lost against expectation.
+    """Run one case and return its observations.
 
-    `kind` is the device's fault and its duration:
-      once         writes to the journal's sectors fail, and work again before the engine is restarted
-      still        they also fail at the first restart, which the engine must refuse
-      all          every write fails, so ext4 accepts no more writes; a start must be refused until it is mounted again
-      unrewritten  like `once`, but the engine does not write again what it reads at its start; it must lose messages
+    Raises AssertionError when a message is lost, except in the case in which one must be lost. `kind` is the device's
+    fault and how long it lasts:
+      - once: Writes to the journal's sectors fail. They work again before the engine is restarted.
+      - still: They also fail at the first restart. The engine must then refuse to serve.
+      - all: Every write fails, so ext4 accepts no more writes. A start must be refused until the file system is mounted
+        again.
+      - unrewritten: Like `once`, but at its start the engine does not write the journal to the disk again. A message
+        must be lost.
 
     `orders` is the number of orders that the client enters before the fault.
     """
@@ -133,7 +137,7 @@ def _answered(messages: list[Any]) -> bool:
 
 
 def _failure(engine: EngineProcess) -> str:
-    """Return the failure that the engine, which is still running, reports as its status."""
+    """Return the failure that the engine reports in its status. The engine still runs."""
     command = [sys.executable, "-m", "trading_engine", "status", "--config", str(engine.config)]
     told = json.loads(subprocess.run(command, env=ENVIRONMENT, stdout=subprocess.PIPE, check=True).stdout)["failure"]
     assert told, "the engine does not say that it failed"
@@ -141,7 +145,7 @@ def _failure(engine: EngineProcess) -> str:
 
 
 def _refusal(engine: EngineProcess) -> str:
-    """Start the engine, which must refuse to serve, and return its error message."""
+    """Start the engine and return its error message. The engine must refuse to serve."""
     command = [sys.executable, "-m", "trading_engine", "--config", str(engine.config)]
     done = subprocess.run(
         command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True, timeout=process.DEADLINE_S, check=False
@@ -151,9 +155,9 @@ def _refusal(engine: EngineProcess) -> str:
 
 
 def _without_rewriting(directory: Path) -> Path:
-    """Return a directory for PYTHONPATH with a module that switches off the rewrite of the journal at a start.
+    """Return a directory for PYTHONPATH. Its module lets the engine start without rewriting the journal.
 
-    This rewrite is what the proof tests.
+    This rewrite is what the proof tests. Without it, a message must be lost.
     """
     (directory / "sitecustomize.py").write_text(
         "from trading_engine.storage import journal\njournal.put_on_disk = lambda path: None\n"
@@ -162,7 +166,7 @@ def _without_rewriting(directory: Path) -> Path:
 
 
 def _loss(engine: EngineProcess, known: list[Any]) -> str:
-    """Return a text that shows that a message is lost. Raises AssertionError when no message is lost."""
+    """Return a text that names a lost message. Raises AssertionError when no message is lost."""
     command = [sys.executable, "-m", "trading_engine", "verify", str(engine.directory / "journal")]
     verified = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     if verified.returncode:

@@ -1,4 +1,4 @@
-"""A machine for repeated runs of the role os_tuning: a container with two CPUs.
+"""A machine on which proofs and tests run the role os_tuning many times. It is a container with two CPUs.
 
 A script replaces grubby, the program that changes the kernel's boot arguments.
 """
@@ -24,7 +24,7 @@ TUNE = ROOT / "tests/proofs/tune.yml"
 UNTUNE = ROOT / "playbooks/untune.yml"
 GRUBBY = ROOT / "tests/unit/plugins/grubby.sh"
 
-# A program that prints, by path, all that the role can change in a container: its files, TCP settings and boot entry.
+# A program that prints all that the role can change in a container, by path: files, TCP settings and the boot entry.
 _STATE = """
 import json, pathlib
 texts = {}
@@ -42,7 +42,7 @@ print(json.dumps(texts))
 
 @dataclass(frozen=True)
 class Play:
-    """The result of a playbook run. `host_tasks` has the names of the tasks that ran on the host, in order."""
+    """The result of a playbook run. `host_tasks` has the names of the tasks that ran on the host, in their order."""
 
     exit_code: int
     output: str
@@ -51,9 +51,9 @@ class Play:
 
 @contextmanager
 def booted(sandbox: str, network: str) -> Iterator[TuningHost]:
-    """Start a sandbox and yield a machine in it. The sandbox is removed afterwards.
+    """Start a sandbox and yield a machine in it. Remove the sandbox at the end.
 
-    A sandbox of the same name, which an interrupted run has left, is removed first.
+    An interrupted run may have left a sandbox of the same name. It is removed first.
     """
     with tempfile.TemporaryDirectory(prefix=f"{sandbox}-") as folder:
         cloud = Cloud(sandbox, IPv4Network(network), Path(folder))
@@ -67,14 +67,14 @@ def booted(sandbox: str, network: str) -> Iterator[TuningHost]:
 
 @dataclass
 class TuningHost:
-    """A machine, and the methods that run playbooks and scripts on it."""
+    """A machine, with methods that run playbooks and scripts on it."""
 
     cloud: Cloud
     address: str
 
     @classmethod
     def start(cls, cloud: Cloud) -> TuningHost:
-        """Boot a machine in a running sandbox, and install the script that replaces grubby."""
+        """Boot a machine in a running sandbox. Install the script that replaces grubby on it."""
         instance = cloud.run(InstanceType="c6g.large")
         cloud.trust(instance["InstanceId"])
         host = cls(cloud, instance["PrivateIpAddress"]).reached()
@@ -85,7 +85,7 @@ class TuningHost:
         return host
 
     def reached(self) -> TuningHost:
-        """Write an inventory with the machine's connection settings, and return this host."""
+        """Write an inventory from which Ansible can reach the machine, and return this object."""
         known_hosts = shlex.quote(str(self.cloud.directory / "known_hosts"))
         variables = {
             "ansible_host": self.address,
@@ -101,16 +101,19 @@ class TuningHost:
         return self.cloud.directory / "inventory.json"
 
     def shell(self, script: str) -> str:
-        """Run a shell script as root and return its output."""
+        """Run a shell script as root on the machine and return its output."""
         return self.cloud.answer(self.address, f"sudo sh -c {shlex.quote(script)}")
 
     def state(self) -> dict[str, str]:
-        """Return the contents of files by path. The same state of tuning gives the same contents."""
+        """Return the content of all files that the role can change, by path.
+
+        Two machines with the same tuning have the same content.
+        """
         texts: dict[str, str] = json.loads(self.cloud.answer(self.address, f"sudo python3 -c {shlex.quote(_STATE)}"))
         return texts
 
     def play(self, playbook: Path, *arguments: str, kill_after: int = 0) -> Play:
-        """Run a playbook and return its result. Kill it after `kill_after` tasks on the host, unless this is 0."""
+        """Run a playbook and return its result. With `kill_after`, kill it after this number of tasks on the host."""
         tasks = self.cloud.directory / "host_tasks"
         done = subprocess.run(
             ["ansible-playbook", "-i", str(self._inventory), str(playbook), *arguments],
@@ -137,7 +140,10 @@ class TuningHost:
 
 
 def changes(before: dict[str, Any], after: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return the paths whose content differs, each with its content before and after, or None when it is missing."""
+    """Return the paths whose content differs, each with its content before and after.
+
+    The content is None where the path does not exist.
+    """
     return {
         path: (before.get(path), after.get(path)) for path in {*before, *after} if before.get(path) != after.get(path)
     }

@@ -1,8 +1,8 @@
-"""Checks that the witness does not mistake a program's load for a disturbance of the machine.
+"""Checks that the witness does not take a program's load for a disturbance of the machine.
 
-The witness is a thread that detects when its CPU was taken away or slowed. With a load it may mark no more time than
-without it, and no more of the measurement may be set aside. Runs with and without the load come in pairs, in random
-order. The verdicts come from the same statistics as those of the tuning benchmark.
+The witness is a thread that detects when its CPU was taken away or slowed. With a load, it may not mark more time as
+disturbed than without one. No more of the measurement may be set aside either. Runs with and without the load come in
+pairs, in random order. The statistics are those of the tuning benchmark.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ CPUS = sorted(os.sched_getaffinity(0))
 WATCH_S = 4
 
 HOG = "print('ready', flush=True)\nwhile True: pass"
-# Each call copies 64 MB within the kernel, which takes milliseconds.
+# Each call copies 64 MB in the kernel, which takes some milliseconds.
 LONG_CALLS = """
 import os
 descriptor = os.memfd_create("copied")
@@ -52,7 +52,7 @@ print("ready", flush=True)
 while True:
     sender.sendto(b"x" * 64, ("127.0.0.1", int(sys.argv[1])))
 """
-# Makes snapshots of the journal in the directory argv[1], as an engine's child process does.
+# Makes snapshots of the journal in the directory argv[1], as the child process of an engine does.
 SNAPSHOTS = """
 import pathlib, subprocess, sys
 print("ready", flush=True)
@@ -67,7 +67,7 @@ RESTING_ORDERS = 300_000
 
 @contextmanager
 def on_the_last_cpu(code: str, *arguments: str) -> Iterator[None]:
-    """Run Python code on the last CPU, where an engine would run, until the context ends."""
+    """Run Python code on the last CPU, on which an engine would run, until the context ends."""
     command = ["taskset", "--cpu-list", str(CPUS[-1]), sys.executable, "-c", code, *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as process:
         try:
@@ -80,7 +80,7 @@ def on_the_last_cpu(code: str, *arguments: str) -> Iterator[None]:
 
 @contextmanager
 def flood() -> Iterator[None]:
-    """Send packets to a loopback socket that no process reads, as fast as one CPU can, until the context ends."""
+    """Send packets as fast as one CPU can, until the context ends. No process reads them from their loopback socket."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
         receiver.bind(("127.0.0.1", 0))
         with on_the_last_cpu(FLOOD, str(receiver.getsockname()[1])):
@@ -89,7 +89,7 @@ def flood() -> Iterator[None]:
 
 @contextmanager
 def flooded_engine() -> Iterator[None]:
-    """Run an engine to which several clients send orders as fast as they can."""
+    """Run an engine, and let several clients send orders to it as fast as they can, until the context ends."""
     with processes.engine("pure", accounts=stress.FLOODERS + 1) as server:
         server.pin(CPUS[-1])
         with stress.flooded(server, stress.FLOODERS):
@@ -98,7 +98,7 @@ def flooded_engine() -> Iterator[None]:
 
 @cache
 def journal_of_resting_orders() -> tempfile.TemporaryDirectory[str]:
-    """Return the directory of a complete journal that ends with RESTING_ORDERS resting orders.
+    """Make a complete journal that ends with RESTING_ORDERS resting orders, and return its directory.
 
     The directory is removed when this process ends.
     """
@@ -130,9 +130,10 @@ CASES: dict[str, Callable[[], AbstractContextManager[None]]] = {
 
 
 def prove(pairs: int) -> Path:
-    """Run this many pairs for each case, write the record and return its path.
+    """Run this many pairs for each kind of load. Write the record and return its path.
 
-    Raises AssertionError when the witness marks more time, or more slices are disturbed, with a load than without it.
+    Raises AssertionError in two cases: with a load, the witness marks more time than without one, or more slices count
+    as disturbed.
     """
     evidence = Evidence("witness", pairs, SOURCES)
     lot = random.Random(1)  # noqa: S311 (no secret: the same order each time)
@@ -164,7 +165,10 @@ def prove(pairs: int) -> Path:
 
 
 def _watch(case: Callable[[], AbstractContextManager[None]] | None) -> dict[str, Any]:
-    """Let witnesses watch every CPU for WATCH_S seconds, with the load if one is given, and return their counts."""
+    """Let witnesses watch every CPU for WATCH_S seconds. Return what they have counted.
+
+    `case` is the load during this time. With None there is no load.
+    """
     watching = Watching(CPUS, WATCH_S + 30)
     if case is None:
         _wait()
@@ -188,5 +192,5 @@ def _watch(case: Callable[[], AbstractContextManager[None]] | None) -> dict[str,
 
 
 def _wait() -> None:
-    """Wait until the time of a watch has passed."""
+    """Wait until the time of one watch is over."""
     subprocess.run(["sleep", str(WATCH_S)], check=True)

@@ -1,4 +1,4 @@
-"""Runs the tests: python -m tests.runner [--verbose] [PART [ARGUMENT…]].
+"""Runs the tests: python -m tests.runner [--verbose] [PART [ARGUMENT…]]
 
 A part is a group of tests that one process runs. scripts/test prepares the Python environment and calls this program.
 """
@@ -44,7 +44,7 @@ def main(words: list[str]) -> int:
 
 
 def _log_directory() -> Path:
-    """Make a directory for this run's logs beside those of earlier runs, remove the oldest, and return its path."""
+    """Make a directory for the logs of this run and return its path. Remove the oldest directories of earlier runs."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lowlatency.trading/test-logs"
     cache.mkdir(parents=True, exist_ok=True)
     ended = [run for run in sorted(cache.iterdir()) if not Path("/proc", run.name.rpartition("-")[2]).exists()]
@@ -56,7 +56,10 @@ def _log_directory() -> Path:
 
 
 def _prepared(todo: Plan, logs: Path) -> bool:
-    """Install the packages that the parts need. Return False, after a message, when the parts cannot run."""
+    """Install the packages that the parts need. Return whether the parts can run.
+
+    When they cannot, print an error message.
+    """
     if any(part.root for part in todo.parts) and os.geteuid() != 0:
         if not shutil.which("sudo"):
             print(
@@ -78,7 +81,7 @@ def _prepared(todo: Plan, logs: Path) -> bool:
 
 
 def _forget_compiled() -> None:
-    """Remove Python's compiled files of the tests' temporary directories, which no later run uses again."""
+    """Remove Python's compiled files that belong to the tests' temporary directories. No later run needs them."""
     temporary = tempfile.gettempdir().lstrip("/")
     for prefix in (os.environ["PYTHONPYCACHEPREFIX"], f"{os.environ['PYTHONPYCACHEPREFIX']}-of-root"):
         for directory in Path(prefix, temporary).glob("pytest-of-*"):
@@ -88,7 +91,7 @@ def _forget_compiled() -> None:
 
 
 def _close(run: Run, took_s: float) -> None:
-    """Print the end of the report: the slowest tests, the parts to repeat, and a last line with the counts."""
+    """Print the end of the report: the slowest tests, the commands that repeat failed parts, and the counts."""
     total: Outcome = run.total
     slowest = sorted(total.durations_s.items(), key=lambda item: -item[1])[:SLOWEST]
     if len(total.durations_s) > 1:

@@ -1,6 +1,7 @@
-"""Runs parts of the tests in lanes: parts of one lane run one after the other, and the lanes run at the same time.
+"""Runs the parts of the tests in lanes. A lane is a list of parts that run one after the other.
 
-Each part has a log file. When a part ends, all processes that it has started and left running are stopped.
+The lanes run at the same time. Each part has a log file. When a part ends, all processes that it has started and left
+running are stopped.
 """
 
 from __future__ import annotations
@@ -25,20 +26,20 @@ from tests.runner.results import Outcome, failure, outcome
 from tests.runner.screen import Screen
 
 ROOT = Path(__file__).parents[2]
-# The time that an interrupted part gets to clean up. A sandbox with machines takes about ten seconds.
+# How long an interrupted part may take to clean up. A sandbox with machines takes about ten seconds.
 CLEAN_UP_S = 90.0
 SUDO_EACH_S = 60.0
-# The time to read on after a part's end: a process that it has left running may keep its output open.
+# How long to read output after a part's end. A process that the part has left running may keep the output open.
 READ_ON_S = 5.0
 INTERRUPTED = 130
-# The environment variable with the path of a lock file. The file is locked while other parts run beside a part whose
-# last tests measure; these tests wait for the lock (tests/e2e/conftest.py).
+# The environment variable with the path of a lock file. The last tests of some parts measure. The file is locked while
+# any other part runs, and these tests wait for the lock (tests/e2e/conftest.py).
 BESIDE = "TRADING_TESTS_BESIDE"
 
 
 @dataclass
 class Run:
-    """One run of a plan, with its running parts and its results so far."""
+    """One run of a plan: the parts that run now, and the results so far."""
 
     plan: Plan
     logs: Path
@@ -54,8 +55,9 @@ class Run:
         self._beside_path = self.logs / "beside.lock"
 
     def go(self) -> int:
-        """Run all parts and return the exit status. Ctrl-C stops the running parts, and no further part begins."""
-        # SIGINT needs this as well: a process in the background inherits that SIGINT is ignored, and so would a part.
+        """Run all parts and return the exit status. Ctrl-C stops the running parts, and then no further part begins."""
+        # This also sets SIGINT. A process in the background inherits that SIGINT is ignored, and its parts would
+        # inherit it too.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.default_int_handler)
         self._beside = os.open(self._beside_path, os.O_WRONLY | os.O_CREAT, 0o644)
@@ -78,7 +80,7 @@ class Run:
         self._unfinished = sum(not part.measures_last for lane in lanes for part in lane)
         if self._unfinished:
             fcntl.flock(self._beside, fcntl.LOCK_EX)
-        # Not Thread.join(): when a signal interrupts it, Python 3.11 assumes that the thread has ended.
+        # Do not use Thread.join(). When a signal interrupts it, Python 3.11 assumes that the thread has ended.
         self._ends = [threading.Event() for _ in lanes]
         for lane, end in zip(self._waiting, self._ends, strict=True):
             threading.Thread(target=self._lane, args=(lane, end)).start()
@@ -98,23 +100,23 @@ class Run:
             end.set()
 
     def _count_off(self, part: Part) -> None:
-        """Count a part that has ended. After the last one, release the lock for which measuring tests wait."""
+        """Count a part that has ended. After the last one, release the lock for which the tests that measure wait."""
         with self._lock:
             self._unfinished -= not part.measures_last
             if not self._unfinished:
                 fcntl.flock(self._beside, fcntl.LOCK_UN)
 
     def _next(self, own: deque[Part]) -> Part | None:
-        """Remove and return the lane's next part. An empty lane takes the last part of the lane with most parts left.
+        """Remove and return the next part of the lane `own`.
 
-        Return None when no part is left.
+        An empty lane takes the last part of the lane that has the most parts left. Return None when no part is left.
         """
         with self._lock:
             fullest = max(self._waiting, key=len)
             return own.popleft() if own else fullest.pop() if fullest else None
 
     def _try(self, part: Part) -> None:
-        """Run a part. When it cannot be started, count it as failed, and let the other parts run."""
+        """Run a part. When it cannot be started, count it as failed. The other parts still run."""
         try:
             self._part(part)
         except OSError as error:
@@ -154,7 +156,7 @@ class Run:
         self._ended(part, log, report, status, time.monotonic() - begun_s, usage.ru_utime + usage.ru_stime)
 
     def _copy(self, part: Part, process: subprocess.Popen[bytes], file: BinaryIO) -> None:
-        """With --verbose, copy a part's output to its log and to the terminal. Otherwise do nothing."""
+        """With --verbose, copy a part's output to its log and to the terminal. Without it, do nothing."""
         prefix = f"{part.name} | " if len(self.plan.parts) > 1 else ""
         if process.stdout:
             with process.stdout as said:
@@ -183,7 +185,7 @@ class Run:
             argv = [*argv, f"--junitxml={report}", "-o", "junit_family=xunit1", "-o", "junit_duration_report=total"]
         if not part.root or os.geteuid() == 0:
             return argv
-        # root uses caches of its own, so that the user's caches get no files that only root can write
+        # root uses its own caches. Otherwise the user's caches would contain files that only root can write.
         kept = {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")}
         kept |= {name: os.environ[name] for name in ("PATH", "PYTHONPATH")}
         kept |= {"PYTHONPYCACHEPREFIX": f"{os.environ['PYTHONPYCACHEPREFIX']}-of-root"}
@@ -191,9 +193,9 @@ class Run:
         return [*_as_root(part), "env", *(f"{name}={value}" for name, value in kept.items()), *argv]
 
     def _stop(self) -> None:
-        """Send SIGINT to the running parts, as Ctrl-C at a terminal would, and after a limit SIGKILL.
+        """Send SIGINT to the running parts, as Ctrl-C at a terminal does. Kill those that still run after a limit.
 
-        Each part's thread then stops the processes that its part has left.
+        Then the thread of each part stops the processes that this part has left.
         """
         self.stopping = True
         end_s = time.monotonic() + CLEAN_UP_S

@@ -1,7 +1,7 @@
 """Stops the processes that a part of the tests has left running: python -m tests.runner.left_over MARK
 
 MARK is a random text that the runner puts into the environment of the part's processes. This is a separate program,
-because only root can read the environment of root's processes.
+because it must run as root to read the environment of root's processes.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ SANDBOX = Path(__file__).parents[2] / "scripts/sandbox"
 
 @dataclass(frozen=True)
 class Process:
-    """A process: its id and the words of its command line."""
+    """A running process: its id, and the words of its command line."""
 
     pid: int
     words: tuple[str, ...]
 
     @property
     def sandbox(self) -> str:
-        """The name of the sandbox that the process serves. It is empty for any other process."""
+        """The name of the sandbox, if the process is a sandbox's main process. It is empty for any other process."""
         if "embedded_ec2" in self.words and "serve" in self.words and "--name" in self.words:
             return self.words[self.words.index("--name") + 1]
         return ""
@@ -40,7 +40,7 @@ class Process:
 
 
 def marked(mark: str) -> list[Process]:
-    """Return the running processes with this mark, except this process."""
+    """Return the running processes that have this mark in their environment, except this process."""
     wanted = f"{MARK}={mark}".encode()
     found = []
     for directory in Path("/proc").glob("[0-9]*"):
@@ -54,9 +54,10 @@ def marked(mark: str) -> list[Process]:
 
 
 def stop(mark: str) -> list[str]:
-    """Stop the processes with this mark. Return a line of text about each.
+    """Stop the processes with this mark. Return a line of text about each process or sandbox that still ran.
 
-    A sandbox is stopped by its own command. Other processes get SIGTERM, and SIGKILL after some seconds.
+    A sandbox is stopped by its own command. Other processes get SIGTERM. Those that still run after some seconds get
+    SIGKILL.
     """
     said = []
     for name in sorted({process.sandbox for process in marked(mark)} - {""}):

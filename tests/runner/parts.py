@@ -1,4 +1,4 @@
-"""The parts of the tests: their commands, their needs, and which of them run side by side."""
+"""The parts of the tests: the command of each, the packages that it needs, and which parts run at the same time."""
 
 from __future__ import annotations
 
@@ -6,52 +6,53 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 # --- Knobs -----------------------------------------------------------------------------------------------------------
-# Workers of pytest-xdist: one for each of two CPUs, since the other lanes have work while a test waits.
+# Workers of pytest-xdist. Two CPUs need only one worker each, because other lanes run while a test waits.
 UNIT_WORKERS = 2
 AWS_WORKERS = 2
 PROCESS_WORKERS = 2
-# Lanes run side by side, each one part after the other: the first boots machines and mostly waits for them, the second
-# mostly computes, and in the third one command waits for the next; its last tests measure, and wait for the others.
-# A lane that is at its end takes over the last part of another, so that no CPU idles.
+# Lanes run at the same time. Within a lane, parts run one after the other. The first lane boots machines, and mostly
+# waits for them. The second mostly computes. In the third, each command waits for the one before. Its last tests
+# measure, and wait until no other part runs. A lane that has finished takes over the last part of another lane, so that
+# no CPU is idle.
 LANES = (
     ("own-kernel", "sandbox", "tuning", "molecule"),
     ("lint", "unit", "aws", "processes"),
     ("e2e",),
 )
-# Then these, with nothing beside them, because they measure.
+# Parts that measure. They run afterwards, each alone.
 ALONE = ("load",)
-# `scripts/test quick`: side by side, then alone.
+# The parts of `scripts/test quick`: those that run at the same time, and those that run alone afterwards.
 QUICK_LANES = (("lint-quick",), ("unit",))
 QUICK_ALONE = ("deployment",)
-# The others run when they are asked for: what `default` and `telemetry` verify, e2e and `slo` verify as well, on hosts
-# with the same roles; those with a kernel of their own take some ten minutes each without KVM.
+# Molecule's scenarios that always run. Others run only when the user names them: `default` and `telemetry`, because e2e
+# and `slo` verify the same, and those with a kernel of their own, which take ten minutes each without KVM.
 SCENARIOS = ("slo", "trading_engine", "os_tuning")
 # ---------------------------------------------------------------------------------------------------------------------
 
 OWN_KERNEL = "tests/integration/sandbox/test_own_kernel.py"
-# What `tests/runner/install.sh` installs of Debian's packages, by the names that it gives to sets of them.
+# The names of sets of Debian packages that `tests/runner/install.sh` installs.
 _MACHINE_SETS = ("machines", "own-kernel", "client")
 _SANDBOX_SETS = (*_MACHINE_SETS, "balancer")
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part with its own line in the report. `kind` is how its tests are counted: pytest, lint, or as a single one."""
+    """A part. The report has one line about it. `kind` tells how its tests are counted: pytest, lint or single."""
 
     name: str
     command: tuple[str, ...]
     kind: str = "pytest"
     root: bool = False
     needs: tuple[str, ...] = ()
-    # Where the tests are; an argument that names a path replaces it.
+    # The path of the tests. An argument with a path replaces it.
     path: tuple[str, ...] = ()
-    # Whether its last tests measure, which they do when nothing runs beside them any more.
+    # Whether the last tests of this part measure. They wait until no other part runs.
     measures_last: bool = False
-    # How a user starts this part alone.
+    # The arguments of scripts/test that repeat this part alone.
     again: str = ""
 
     def given(self, arguments: list[str]) -> Part:
-        """Return the part with a user's arguments for its runner."""
+        """Return the part with the user's arguments added to its command."""
         paths = self.path if not any("/" in word and not word.startswith("-") for word in arguments) else ()
         return replace(self, command=(*self.command, *arguments), path=paths)
 
@@ -68,7 +69,7 @@ def _tests(
 
 
 def scenario(name: str) -> Part:
-    """Return the part that is one scenario of molecule."""
+    """Return the part that runs one scenario of Molecule."""
     command = ("molecule", "test", "--scenario-name", name)
     return Part(f"molecule {name}", command, kind="single", root=True, needs=_MACHINE_SETS)
 
@@ -83,10 +84,10 @@ _PARTS = (
         again="lint ruff mypy yaml shell prose ansible changelog",
     ),
     _tests("unit", "tests/unit", workers=UNIT_WORKERS, split="worksteal", needs=("compiler", "client", "balancer")),
-    # The API without machines: an account for each worker.
+    # The API of the embedded EC2, without machines. Each worker has an AWS account.
     _tests("aws", "tests/integration/aws", workers=AWS_WORKERS, needs=("compiler",)),
-    # Engine, feed and telemetry as processes on this machine. In the order of their names: the file that takes longest,
-    # test_compiled.py, has few tests and would else begin late.
+    # Engine, feed and telemetry as processes on this machine. The files run in the order of their names. By default,
+    # test_compiled.py would begin late, because it has few tests, but it takes longest.
     _tests(
         "processes",
         *("tests/integration/engine", "tests/integration/feed", "tests/integration/telemetry"),
@@ -98,7 +99,7 @@ _PARTS = (
     _tests("sandbox", "tests/integration/sandbox", root=True, needs=_SANDBOX_SETS).given([f"--ignore={OWN_KERNEL}"]),
     _tests("own-kernel", OWN_KERNEL, root=True, needs=_MACHINE_SETS),
     _tests("tuning", "tests/integration/tuning", root=True, needs=_MACHINE_SETS),
-    # All of these in one go, for arguments such as -k.
+    # All integration tests in one process, for arguments such as -k.
     _tests("integration", "tests/integration", root=True, needs=(*_SANDBOX_SETS, "compiler", "browser", "time", "tls")),
     replace(_tests("e2e", "tests/e2e", root=True, needs=_MACHINE_SETS), measures_last=True),
     Part(
@@ -125,7 +126,7 @@ CHOICES = (
 
 @dataclass(frozen=True)
 class Plan:
-    """The lanes that run side by side, and the parts that run alone afterwards."""
+    """What to run: lanes, which run at the same time, and parts, which run alone afterwards."""
 
     lanes: tuple[tuple[Part, ...], ...]
     alone: tuple[Part, ...] = ()
@@ -136,7 +137,10 @@ class Plan:
 
 
 def plan(chosen: str, arguments: list[str]) -> Plan:
-    """Return the plan for a user's choice ("" is everything) and the arguments that follow it."""
+    """Return what to run for the user's words.
+
+    `chosen` is the first word, or empty for everything. `arguments` are the words after it.
+    """
     match chosen, arguments:
         case "", _:
             return Plan(tuple(_named(lane) for lane in LANES), _named(ALONE))

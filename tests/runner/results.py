@@ -1,4 +1,4 @@
-"""The results of a part's tests, read from its runner's output."""
+"""Reads the results of a part's tests from the output of pytest, scripts/lint or Molecule."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 _LINT = re.compile(r"^(ok|FAILED) +(lint \S+) +(\d+) s$")
 _SECTION = re.compile(r"^=+ (FAILURES|ERRORS) =+$")
 _TROUBLE = re.compile(r"^(fatal: \[|\[ERROR\]|CRITICAL|error: |Traceback )")
-# Molecule draws a frame around Ansible's output.
+# Molecule draws a frame around the output of Ansible.
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _DRAWN = re.compile(r"^ *│ ?", re.MULTILINE)
 SHOWN_LINES = 600
@@ -19,13 +19,13 @@ BEFORE, AFTER, END = 10, 60, 30
 
 @dataclass
 class Outcome:
-    """The counts of a part's passed, failed and skipped tests, and the duration of each test by its name."""
+    """The results of a part: how many tests passed, failed and were skipped, and each test's duration by its name."""
 
     passed: int = 0
     failed: int = 0
     skipped: int = 0
     durations_s: dict[str, float] = field(default_factory=dict)
-    # Lines that tests print in the report by `record_property("note", …)`.
+    # Lines that tests add to the report with `record_property("note", …)`.
     notes: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -41,7 +41,7 @@ class Outcome:
 
 
 def outcome(kind: str, name: str, log: Path, report: Path, status: int, took_s: float) -> Outcome:
-    """Return the outcome of a part. When a part fails but none of its tests did, it counts one failure."""
+    """Return the results of a part. A part that fails without a failed test counts as one failure."""
     if kind == "pytest":
         found = _of_pytest(report)
     elif kind == "lint":
@@ -83,7 +83,7 @@ def _of_lint(log: Path) -> Outcome:
 
 
 def failure(kind: str, log: Path) -> str:
-    """Return the lines of a failed part's log that show the cause, as one text."""
+    """Return, as one text, the lines of a failed part's log that show why it failed."""
     text = _DRAWN.sub("", _COLOUR.sub("", log.read_text(encoding="utf-8", errors="replace")))
     lines = [line.rstrip() for line in text.splitlines()]
     first = next((number for number, line in enumerate(lines) if _SECTION.match(line)), None)
@@ -91,7 +91,7 @@ def failure(kind: str, log: Path) -> str:
         return _limited(lines[first:])
     if kind == "lint":
         return _limited([line for line in lines if not line.startswith("ok ")])
-    # The last error counts, because a play's earlier errors were expected and rescued.
+    # Use the last error. Earlier errors of a play can be expected, when the play handles them.
     trouble = max((number for number, line in enumerate(lines) if _TROUBLE.match(line)), default=len(lines))
     begin = lines[max(0, trouble - BEFORE) : trouble + AFTER]
     rest = lines[trouble + AFTER :]
@@ -99,7 +99,7 @@ def failure(kind: str, log: Path) -> str:
 
 
 def _limited(lines: list[str]) -> str:
-    """Return the lines as one text, without the middle when there are too many. The end names the failure."""
+    """Return the lines as one text. When there are too many, leave out the middle. The end names what failed."""
     if len(lines) <= SHOWN_LINES:
         return "\n".join(lines)
     half = SHOWN_LINES // 2

@@ -1,4 +1,4 @@
-"""Prints a line for each part that ends. At a terminal, a last line shows the running parts."""
+"""Prints a line for each part that ends. A terminal also shows, in the last line, which parts run now."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ EACH_S = 1.0
 
 
 class Screen:
-    """Prints lines from many threads. At a terminal it renews the last line each second until it is closed.
+    """Prints lines. Many threads can use it.
 
-    `running` returns the text of that line.
+    At a terminal, it also shows a last line, and prints this line again each second until it is closed. The function
+    `running` returns its text.
     """
 
     def __init__(self, running: Callable[[], str]) -> None:
@@ -31,15 +32,15 @@ class Screen:
             self._print(text + "\n")
 
     def part(self, verdict: str, name: str, took_s: float, cpu_s: float, said: str) -> None:
-        """Print the line of a part that has ended.
+        """Print the line about a part that has ended.
 
-        `cpu_s` does not contain the CPU time of machines and of other processes that are not the part's children.
+        `cpu_s` is the CPU time of the part and its child processes. Machines are not included.
         """
         shown = f"\033[{_COLOURS[verdict]}m{verdict:<7}\033[m" if self._terminal else f"{verdict:<7}"
         self.line(f"{shown}  {name:<22} {took_s:5.0f} s {cpu_s:5.0f} s CPU  {said}".rstrip())
 
     def begins(self, name: str) -> None:
-        """When the output is no terminal, print that the part begins."""
+        """Print that the part begins, but not at a terminal, where the last line shows it."""
         if not self._terminal:
             self.line(f"         {name} begins")
 

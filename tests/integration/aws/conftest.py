@@ -1,6 +1,7 @@
-"""An AWS account for the tests: the embedded EC2's API as a separate process, and playbooks that use it.
+"""An AWS account for the tests: the API of an embedded EC2, in a separate process, and playbooks that use it.
 
-Each playbook's calls are judged by the documents of files/iam that its variables ask for: docs/aws.md says which.
+Policy documents in files/iam allow the playbooks' calls. Which documents a playbook needs depends on its variables
+(docs/aws.md). After each playbook, the fixtures check that these documents allow all its calls.
 """
 
 from __future__ import annotations
@@ -30,7 +31,11 @@ _RECAP = re.compile(r"localhost\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)
 
 @dataclass(frozen=True)
 class Run:
-    """A finished playbook: exit code, output, number of tasks that changed something, and number of requests to AWS."""
+    """A finished playbook run: its exit code and its output.
+
+    `ok` is the number of tasks that succeeded, and `changed` the number of tasks that changed something. `calls` is the
+    number of the run's requests to AWS.
+    """
 
     code: int
     output: str
@@ -41,7 +46,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Keys:
-    """An access key."""
+    """An access key for AWS: its id and its secret."""
 
     identity: str
     secret: str
@@ -49,7 +54,11 @@ class Keys:
 
 @dataclass(frozen=True)
 class Account:
-    """The API's address and its users: playbooks with the deployer's permissions, and tests with all permissions."""
+    """The embedded EC2's API as an AWS account: its address, and keys of two users.
+
+    Playbooks use the keys of `deployer`. Their calls are compared with the deployer's permissions. Tests use the keys
+    of `admin`, who may do everything.
+    """
 
     url: str
     folder: Path
@@ -60,7 +69,7 @@ class Account:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables under which AWS clients use this account and no other."""
+        """The environment variables with which a program uses this AWS account and no other."""
         return {
             **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
             "AWS_ENDPOINT_URL": self.url,
@@ -77,7 +86,11 @@ class Account:
         return _client(self.url, service, self.admin)
 
     def check_permissions(self, policies: list[str]) -> None:
-        """Fail when a call since the last check was not allowed by these policies, or is new to the unit tests."""
+        """Check the calls since the last check.
+
+        Fail when these policies do not allow a call. Also fail when a call is missing from calls.json, which the unit
+        tests use.
+        """
         asked = calls.read(self.record)
         self.record.unlink(missing_ok=True)
         statements = [one for name in policies for one in documents.statements(name)]
@@ -88,14 +101,14 @@ class Account:
         assert not unknown, f"{sorted(unknown)} are new: {calls.HOW_TO_KEEP}"
 
     def order_faults(self, *faults: dict[str, Any]) -> None:
-        """Make the API answer the next calls of some actions with errors."""
+        """Make the API answer later calls with errors. Each fault names an action and the error for its next calls."""
         url, document = f"{self.url}/_embedded_ec2/faults", json.dumps(faults).encode()
         request = urllib.request.Request(url, document, method="PUT")  # noqa: S310  our API
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310  our API
             assert answer.status == 204
 
     def play(self, playbook: str, *arguments: str, inventory: str = "localhost,", **variables: str) -> Run:
-        """Run a playbook of the collection from an empty folder; ``variables`` are its extra variables."""
+        """Run a playbook from an empty folder and check its calls. ``variables`` are the playbook's extra variables."""
         given = {
             "trading_operator_cidr": "198.51.100.7/32",
             "trading_public_key_file": str(self.public_key_file),
@@ -137,7 +150,10 @@ def _client(url: str, service: str, keys: Keys) -> Any:
 
 
 def _user(url: str, name: str) -> Keys:
-    """Make a user with a policy that allows everything: moto knows neither resources nor conditions."""
+    """Make a user with a policy that allows everything, and return the user's keys.
+
+    Moto cannot judge resources and conditions, so `check_permissions` does this instead.
+    """
     iam = _client(url, "iam", Keys("root", "root"))
     iam.create_user(UserName=name)
     allow = {"Effect": "Allow", "Action": "*", "Resource": "*"}
@@ -156,7 +172,7 @@ def _check_signatures_from_now_on(url: str) -> None:
 
 @pytest.fixture(scope="session")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
-    """An empty account that exists as long as the tests run."""
+    """Yield an AWS account without resources of this project. All tests of this process share it."""
     folder = tmp_path_factory.mktemp("account")
     key, record = folder / "key", folder / "needs"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
@@ -180,5 +196,8 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
 
 @pytest.fixture(scope="module")
 def empty(account: Account) -> set[tuple[str, str]]:
-    """The account's resources before a module's tests: AWS gives a new account a default VPC and more."""
+    """Return what the AWS account contains before a file's tests.
+
+    A new AWS account already contains a default VPC and more.
+    """
     return contents(account)

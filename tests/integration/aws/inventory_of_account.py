@@ -1,4 +1,4 @@
-"""Lists an account's resources directly from the API, independently of the code under test."""
+"""Lists an AWS account's resources directly from the API. It uses no code of the collection, because that is tested."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ _GONE = {"terminated", "shutting-down"}
 
 
 def contents(account: Any) -> set[tuple[str, str]]:
-    """Return kind and name or id of every resource that an environment could leave behind, of any environment."""
+    """Return all resources of the AWS account that an environment could have left.
+
+    A resource is described by its kind, and by its name or id. The resources of all environments are included.
+    """
     ec2, iam, cloudwatch = account.client("ec2"), account.client("iam"), account.client("cloudwatch")
     elb = account.client("elbv2")
     instances = [found for page in ec2.describe_instances()["Reservations"] for found in page["Instances"]]
@@ -21,7 +24,7 @@ def contents(account: Any) -> set[tuple[str, str]]:
     found += [("gateway", one["InternetGatewayId"]) for one in ec2.describe_internet_gateways()["InternetGateways"]]
     found += [("route table", one["RouteTableId"]) for one in ec2.describe_route_tables()["RouteTables"]]
     found += [("security group", one["GroupId"]) for one in ec2.describe_security_groups()["SecurityGroups"]]
-    # What goes with its instance is listed for seconds after it: whoever looks meanwhile sees nothing that stays.
+    # A network interface is still listed for seconds after its instance has ended. It is left out here.
     interfaces = ec2.describe_network_interfaces()["NetworkInterfaces"]
     found += [
         ("interface", one["NetworkInterfaceId"])
@@ -54,12 +57,12 @@ def contents(account: Any) -> set[tuple[str, str]]:
 
 
 def instances(account: Any, environment: str) -> list[dict[str, Any]]:
-    """Return the instances of one environment that are not terminated or terminating, by name."""
+    """Return the environment's instances, sorted by name. Terminated and terminating ones are left out."""
     pages = account.client("ec2").describe_instances(Filters=[{"Name": "tag:Environment", "Values": [environment]}])
     found = [one for page in pages["Reservations"] for one in page["Instances"] if one["State"]["Name"] not in _GONE]
     return sorted(found, key=name)
 
 
 def name(resource: dict[str, Any]) -> str:
-    """Return an EC2 resource's tag Name."""
+    """Return the value of the tag Name of an EC2 resource."""
     return next((str(tag["Value"]) for tag in resource["Tags"] if tag["Key"] == "Name"), "")

@@ -1,4 +1,7 @@
-"""The resources that a run of the playbooks made, read from the API and named as CloudFormation does."""
+"""The resources that the playbooks have made, as the API describes them.
+
+They have the names and property names of the CloudFormation template, so that a test can compare the two.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,12 @@ from typing import Any
 
 
 def resources(account: Any, environment: str) -> dict[str, dict[str, Any]]:
-    """Return the properties of each resource by its logical id in the template; ids of resources are left out."""
+    """Return the properties of each resource by the resource's id in the CloudFormation template."""
     return {**_network(account, environment), **_host(account, environment), **_identity(account, environment)}
 
 
 def tags(resource: dict[str, Any]) -> dict[str, str]:
-    """Return tags as a dictionary."""
+    """Return the tags of a resource as a dictionary."""
     return {tag["Key"]: tag["Value"] for tag in resource["Tags"]}
 
 

@@ -1,4 +1,4 @@
-"""The CloudFormation template with its parameters filled in: the requests of a stack to EC2 and IAM."""
+"""The resources that a stack of the CloudFormation template would request, with the template's parameters filled in."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ PSEUDO = {
 
 
 def resources(**parameters: str) -> dict[str, dict[str, Any]]:
-    """Return each resource's properties by its logical id; a reference to a resource stays that resource's id."""
+    """Return the properties of each resource by its id in the template.
+
+    Where a property refers to another resource, its value is that resource's id in the template.
+    """
     template = cfn_yaml.load(str(ROOT / "files/cloudformation/trading-host.yml"))
     values = {name: given.get("Default", "") for name, given in template["Parameters"].items()} | PSEUDO | parameters
     return {name: _resolved(given.get("Properties", {}), values) for name, given in template["Resources"].items()}
@@ -37,5 +40,5 @@ def _resolved(node: Any, values: dict[str, str]) -> Any:
 
 
 def _value(name: str, values: dict[str, str]) -> str:
-    """Return a variable's value; ``${!name}`` is the text ``${name}``."""
+    """Return the value of a variable in the template's text. For ``!name``, return the text ``${name}``."""
     return "${" + name[1:] + "}" if name.startswith("!") else values[name]

@@ -1,7 +1,7 @@
-"""The requests of an acceptance run to the account, made as the deployer.
+"""The requests that an acceptance run sends to AWS. They need no more than the deployer's permissions.
 
-The tests build on each other, in the order in which they are written: the first ones need an account without a run, the
-later ones test the parts of a run. The whole run, with machines, is tested by `scripts/prove account`.
+The tests run in the order of the file. The first ones need an account without an acceptance run. The later ones each
+test one part of a run. `scripts/prove account` tests a whole run, with machines.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ALARM = f"trading-{ENVIRONMENT}/trading-{ENVIRONMENT}-1/"
 
 @pytest.fixture
 def left(account: Account) -> Iterator[str]:
-    """The leftovers of an acceptance run: a log group."""
+    """Create what another acceptance run could have left, a log group, and yield that run's name."""
     name = "accept-0badf00d"
     logs = account.client("logs")
     logs.create_log_group(logGroupName=f"/trading/{name}/host")
@@ -40,7 +40,7 @@ def left(account: Account) -> Iterator[str]:
 
 
 def refusal(account: Account, folder: Path) -> str:
-    """Return the output of a run that refuses to remove anything."""
+    """Start a run that must stop because it may not remove what another run has left. Return its output."""
     run = account.play("acceptance.yml", "-e", '{"acceptance_steps": ["none"]}', acceptance_dir=str(folder))
     assert run.code != 0
     assert "failed: prepare" in run.output
@@ -74,7 +74,7 @@ def test_when_the_time_is_over_no_step_begins_and_the_run_fails(account: Account
 
 
 class Parts:
-    """An environment with a host and its alarm, to the extent that the parts of a run read it."""
+    """An environment with a host and an alarm. It has only what the parts of an acceptance run need."""
 
     def __init__(self, account: Account, folder: Path) -> None:
         self.account, self.folder = account, folder
@@ -103,7 +103,7 @@ class Parts:
         self.alarms.put_composite_alarm(AlarmName=f"{ALARM}promise", AlarmRule=f'ALARM("{ALARM}engine-up")')
 
     def run(self, part: str) -> Run:
-        """Run one part of an acceptance run."""
+        """Run one part of an acceptance run, and return the finished playbook."""
         return self.account.play(
             "acceptance_account.yml",
             trading_environment=ENVIRONMENT,
@@ -113,7 +113,7 @@ class Parts:
         )
 
     def seen(self, part: str) -> dict[str, Any]:
-        """Run the part and return its notes."""
+        """Run the part, which must succeed, and return the observations that it has noted."""
         run = self.run(part)
         assert run.code == 0, run.output
         noted: dict[str, Any] = json.loads((self.folder / "seen" / f"{part}.json").read_text(encoding="utf-8"))

@@ -1,6 +1,7 @@
-"""Two environments in one account do not affect each other: one without options, one of Spot instances.
+"""Two environments in one AWS account do not affect each other. One has no options, and the other has Spot instances.
 
-The tests build on each other, in the order in which they are written: the first makes both, the last removes them.
+Each test continues from the state that the previous test left. The first one creates both environments, and the last
+one removes both.
 """
 
 from __future__ import annotations
@@ -33,7 +34,10 @@ PAIR_B = {
 
 @pytest.fixture(scope="module")
 def inventories(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with the example inventory, copied and changed for each environment as its comment describes."""
+    """Return a folder with two copies of the example inventory, one for each environment.
+
+    Each copy is changed as the comment in the example says.
+    """
     folder = tmp_path_factory.mktemp("inventories")
     for environment in ("pair", "pair-b"):
         shutil.copytree(ROOT / "inventory" / "production", folder / environment)
@@ -43,7 +47,7 @@ def inventories(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def read(account: Account, inventory: Path, **variables: str) -> dict[str, Any]:
-    """Return the output of ansible-inventory --list."""
+    """Return what ansible-inventory --list prints for this inventory, as a dictionary."""
     extra = [part for name, value in variables.items() for part in ("-e", f"{name}={value}")]
     listed = subprocess.run(
         ["ansible-inventory", "-i", str(inventory), "--list", *extra],
@@ -54,7 +58,7 @@ def read(account: Account, inventory: Path, **variables: str) -> dict[str, Any]:
         timeout=120,
     )
     account.check_permissions(list(documents.BASE))
-    # Text that came from outside is marked as no template.
+    # Ansible marks text from other sources, so that it is not used as a template. Remove this mark.
     found: dict[str, Any] = json.loads(listed.stdout, object_hook=lambda it: it.get("__ansible_unsafe", it))
     return found
 
@@ -82,9 +86,15 @@ def subscribers(account: Account) -> list[str]:
 
 
 def test_two_environments_stand_side_by_side(account: Account, empty: set[tuple[str, str]]) -> None:
+<<<<<<< HEAD
     # The one name begins with the other: nothing may be found by prefix alone.
     subscription = {"protocol": "sqs", "endpoint": QUEUE}
     run = provision_pair(account, trading_tags={"Team": "a"}, trading_alarm_subscriptions=[subscription])
+=======
+    # The name of one environment begins with the name of the other. A search by prefix alone would find both.
+    run = account.play("provision.yml", trading_environment="pair")
+    assert run.code == 0, run.output
+>>>>>>> wt-words2-tests
     assert run.ok <= 60
     assert 100 < run.calls <= 240
     run = account.play("provision.yml", **PAIR_B)
@@ -111,14 +121,15 @@ def test_the_cloudformation_template_asks_for_the_same(account: Account) -> None
         ImageId=host["ImageId"],
     )
     made = provisioned.resources(account, "pair")
-    # What only ties the others together, the key, whose name differs, and what a stack without clients leaves out.
+    # The stack has more resources. Some only connect two others. The key has another name. The last two are rules for
+    # clients.
     ties = {"GatewayOfVpc", "RoutesOfSubnet", "Key", "OrdersFromClients", "OrdersFromGenerators"}
     assert set(asked) - set(made) == ties
     for name, properties in made.items():
         wanted = asked[name]
         if "Tags" in wanted:
             assert provisioned.tags(wanted) == provisioned.tags(properties), name
-        # References to other resources have no value before there is a stack.
+        # Before a stack exists, references to its resources have no value, so they are left out.
         values = {key: value for key, value in wanted.items() if key != "Tags" and not refers(value, asked)}
         if name == "Host":
             assert values.pop("MetadataOptions").items() <= properties["MetadataOptions"].items()
@@ -128,7 +139,10 @@ def test_the_cloudformation_template_asks_for_the_same(account: Account) -> None
 
 
 def refers(value: Any, resources: dict[str, Any]) -> bool:
-    """Return whether a property is a resource of the template, or a list of resources."""
+    """Return whether a property's value refers to a resource of the template.
+
+    A list does so when its first value is a resource of the template.
+    """
     return value in resources if isinstance(value, str) else isinstance(value, list) and value[0] in list(resources)
 
 
@@ -209,7 +223,8 @@ def test_one_goes_without_the_other(account: Account, empty: set[tuple[str, str]
     assert 50 < again.calls <= 170
     assert contents(account) < both
 
-    # Without trading_destroy_data: AWS does not stop such instances, so the last snapshot is of a running one.
+    # Without trading_destroy_data, a last snapshot is made. AWS cannot stop these Spot instances, so it is made while
+    # they run.
     run = account.play("destroy.yml", **PAIR_B, trading_destroy_confirm="pair-b")
     assert run.code == 0, run.output
     assert {kind for kind, _ in contents(account) - empty} == {"snapshot", "log group", "bucket"}

@@ -1,4 +1,7 @@
-"""The first error for a wrong input or account names the problem, its place and the remedy; nothing was made."""
+"""A wrong input or an unsuitable AWS account ends a run before anything is created.
+
+The first error names the problem, its place and the remedy.
+"""
 
 from __future__ import annotations
 

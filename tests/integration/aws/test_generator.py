@@ -1,7 +1,7 @@
-"""The instance that sends the load to a host with one vCPU: launched for this host alone, and always removed.
+"""The role aws_generator launches an instance that sends load to a host with one vCPU, and later terminates it.
 
-The tests build on each other, in the order in which they are written: one keeps a generator, the next ones find it.
-There is no machine behind the API here, so a generator never answers SSH, and the tests see the state after a failure.
+Each test continues from the state that the previous test left: one lets an instance run, and the next ones find it. The
+API has no machines here, so an instance never answers SSH. The tests therefore see the state after this failure.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ FILTERS = [
 
 
 def tagged(kind: str) -> dict[str, Any]:
-    """Return the argument that gives a new resource the tags of the environment, as a deployment does."""
+    """Return the argument of a call that gives a new resource the environment's tags, as a deployment does."""
     return {"TagSpecifications": [{"ResourceType": kind, "Tags": MINE_TAGS}]}
 
 
 def once_unused(delete: Callable[[], object]) -> None:
-    """Delete a resource once the interfaces of terminated instances no longer use it."""
+    """Delete a resource. Retry while network interfaces of terminated instances still use it."""
     deadline = time.monotonic() + 60
     while True:
         try:
@@ -46,7 +46,7 @@ def once_unused(delete: Callable[[], object]) -> None:
 
 
 class Hosts:
-    """Two hosts in one subnet, one with one vCPU and one with two, without a deployment's other resources."""
+    """Two hosts in one subnet: `one` has one vCPU, and `two` has two. Only what the role needs is created."""
 
     def __init__(self, account: Account, folder: Path) -> None:
         self.account, self.folder = account, folder
@@ -65,18 +65,21 @@ class Hosts:
         self.one, self.two = (self.launch(f"c6g.{size}", "trading") for size in ("medium", "large"))
 
     def make_group(self) -> str:
-        """Make the generators' security group and return its id."""
+        """Make the security group of the load generators and return its id."""
         made = self.ec2.create_security_group(
             GroupName="trading-load-generator", Description="load", VpcId=self.vpc, **tagged("security-group")
         )
         return str(made["GroupId"])
 
     def delete_group(self) -> None:
-        """Delete the group once no interface uses it."""
+        """Delete the security group of the load generators. Retry while a network interface still uses it."""
         once_unused(lambda: self.ec2.delete_security_group(GroupId=self.group))
 
     def launch(self, kind: str, role: str) -> str:
-        """Launch an instance of the environment and return its id."""
+        """Launch an instance in the environment and return its id.
+
+        `kind` is the instance's type, and `role` is the value of its tag Role.
+        """
         tags = [*MINE_TAGS, {"Key": "Role", "Value": role}, {"Key": "Name", "Value": f"{role}-{kind}"}]
         made = self.ec2.run_instances(
             ImageId=self.image,
@@ -91,7 +94,7 @@ class Hosts:
         return str(made["Instances"][0]["InstanceId"])
 
     def generators(self, state: str = "running") -> list[dict[str, Any]]:
-        """Return the environment's generators in one state."""
+        """Return the environment's load generators that are in this state."""
         role = {"Name": "tag:Role", "Values": ["trading_generator"]}
         wanted = [FILTERS[0], role, {"Name": "instance-state-name", "Values": [state]}]
         return [
@@ -99,7 +102,7 @@ class Hosts:
         ]
 
     def run(self, *hosts: str, arguments: tuple[str, ...] = (), **variables: str) -> Run:
-        """Run the role for these instances."""
+        """Run the role aws_generator with an inventory of these instances, and return the finished playbook."""
         inventory, play = self.folder / "hosts", self.folder / "generator.yml"
         rows = "".join(f"host{number} instance_id={host}\n" for number, host in enumerate(hosts))
         inventory.write_text(f"localhost ansible_connection=local\n[trading]\n{rows}by-hand\n", encoding="utf-8")
@@ -117,7 +120,7 @@ class Hosts:
         return self.account.play(str(play), *arguments, inventory=str(inventory), **given)
 
     def remove(self) -> None:
-        """Remove all resources of the test."""
+        """Remove all resources that this class has made."""
         pages = self.ec2.describe_instances(Filters=FILTERS)["Reservations"]
         self.ec2.terminate_instances(InstanceIds=[one["InstanceId"] for page in pages for one in page["Instances"]])
         self.ec2.delete_placement_group(GroupName="trading-load")

@@ -1,4 +1,4 @@
-"""Secrets from AWS's stores reach a file by the controller's own permissions, and no other reader sees them."""
+"""The controller reads secrets from AWS's stores and writes them to a file. No output shows them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAME = "/trading/production/telemetry-token"
 
 
 def keep(account: Account) -> None:
-    """Put each secret into the store from which its lookup reads."""
+    """Put one secret into Parameter Store and another into Secrets Manager."""
     account.client("ssm").put_parameter(
         Name=NAME, Value=PLANTED["amazon.aws.ssm_parameter"], Type="SecureString", Overwrite=True
     )
@@ -34,7 +34,7 @@ def kept(account: Account) -> Account:
 
 
 def write(account: Account, folder: Path, variable: str) -> subprocess.CompletedProcess[str]:
-    """Write the variable to a file of this machine with the role's module, with all possible output."""
+    """Write the variable to a file with the module secret_file. Let Ansible print as much as it can."""
     (folder / "given.json").write_text(json.dumps({"telemetry_token": variable}), encoding="utf-8")
     task = {"path": str(folder / "secrets/telemetry.token"), "value": "{{ telemetry_token }}"}
     play = [

@@ -1,4 +1,7 @@
-"""Hours of development hosts: made, changed, left alone, and removed when they are no longer given."""
+"""The role aws_schedule starts and stops development hosts at given hours.
+
+Its schedules are made, changed, left unchanged, and removed when `trading_hours` is no longer given.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ NAME = "trading-demo-hours"
 
 @pytest.fixture
 def play_file(tmp_path: Path) -> Path:
-    """A playbook with the role alone, after the facts that it needs about the account."""
+    """Write a playbook that runs only the role aws_schedule, after the module whose result the role needs."""
     look = {
         "name": "List what exists",
         "lowlatency.trading.deployment_info": {"environment": "demo", "region": "us-east-1"},
@@ -42,7 +45,7 @@ def play_file(tmp_path: Path) -> Path:
 
 
 def schedules(account: Account) -> dict[str, dict[str, Any]]:
-    """Return the environment's schedules by name."""
+    """Return the environment's schedules by their names."""
     scheduler = account.client("scheduler")
     names = [one["Name"] for one in scheduler.list_schedules(NamePrefix=NAME)["Schedules"]]
     return {name: scheduler.get_schedule(Name=name) for name in names}

@@ -1,7 +1,8 @@
-"""A fleet's life next to another fleet: created, one partition added and one removed, recreated, and nothing left.
+"""The life of a fleet, while another fleet exists: it is created, changed, and removed completely.
 
-The tests build on each other, in the order in which they are written. A play takes most of a minute, so there are only
-four, and two that print a plan. tests/unit/plugins/test_fleet.py tests the refusals before the first resource.
+The change adds one partition and removes another. Each test continues from the state that the previous test left. A
+playbook run takes most of a minute, so there are only four, and two short ones that print a plan.
+tests/unit/plugins/test_fleet.py tests what is refused before the first resource is created.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ SYMBOLS = {"alpha": ["TEST", "AAPL"], "beta": ["MSFT"], "gamma": ["IBM"]}
 
 
 def given(*names: str, **more: Any) -> dict[str, Any]:
-    """Return the variables of a fleet with these partitions."""
+    """Return the variables of a fleet that consists of the partitions `names`."""
     traded = [symbol for name in names for symbol in SYMBOLS[name]]
     return {
         "trading_environment": "fleet",
@@ -54,7 +55,7 @@ def play(account: Account, variables: dict[str, Any], playbook: str = "fleet.yml
 
 
 def listed(account: Account) -> dict[str, set[str]]:
-    """Return the names of groups, balancers and target groups of all environments."""
+    """Return the names of all Auto Scaling groups, load balancers and target groups in the AWS account."""
     elb = account.client("elbv2")
     groups = account.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
     return {
@@ -65,7 +66,7 @@ def listed(account: Account) -> dict[str, set[str]]:
 
 
 def hosts_of_groups(account: Account) -> dict[str, tuple[str, str]]:
-    """Return id and lifecycle state of each group's host."""
+    """Return the id and the lifecycle state of each group's only host, by the group's name."""
     groups = account.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
     hosts = {one["AutoScalingGroupName"]: one["Instances"] for one in groups}
     assert {len(found) for found in hosts.values()} == {1}
@@ -73,7 +74,7 @@ def hosts_of_groups(account: Account) -> dict[str, tuple[str, str]]:
 
 
 def targets(account: Account) -> dict[str, set[str]]:
-    """Return the ids of the hosts that are registered with each target group of the fleet."""
+    """Return the ids of the hosts in each target group, by the target group's name."""
     elb = account.client("elbv2")
     return {
         one["TargetGroupName"]: {
@@ -86,7 +87,10 @@ def targets(account: Account) -> dict[str, set[str]]:
 
 @pytest.fixture(scope="module")
 def stranger(account: Account, empty: set[tuple[str, str]]) -> Iterator[set[tuple[str, str]]]:
-    """Create another fleet's resource of each kind that plays find by name; its name begins with our fleet's name."""
+    """Create another fleet, whose name begins with the tested fleet's name.
+
+    It has one resource of each kind that the playbooks find by name. Yield the content of the AWS account.
+    """
     ec2, elb, scaling = (account.client(service) for service in ("ec2", "elbv2", "autoscaling"))
     tags = [{"Key": "Project", "Value": "lowlatency-trading"}, {"Key": "Environment", "Value": "fleet-b"}]
     name = "trading-fleet-b/beta"
@@ -198,7 +202,10 @@ def test_a_host_is_told_its_volume_and_its_group(account: Account) -> None:
 
 
 class Host(BaseHTTPRequestHandler):
-    """The services that a group's host uses: the metadata service, and AWS with moto's answers."""
+    """A server in place of what a host reaches over HTTP.
+
+    It answers as the metadata service, and passes calls of AWS on to moto.
+    """
 
     account: Account
     instance: str
@@ -236,12 +243,15 @@ class Host(BaseHTTPRequestHandler):
             self.answer(answer.read().decode())
 
     def log_message(self, *_: object) -> None:
-        """Log nothing."""
+        """Log nothing, to keep the output of the tests short."""
 
 
 @pytest.fixture
 def keys(account: Account) -> Iterator[dict[str, str]]:
-    """The temporary keys of a role, which moto allows everything; tests/unit/roles/test_host_rights.py has ours."""
+    """Yield temporary keys of a role that may do everything.
+
+    tests/unit/roles/test_host_rights.py tests the rights of the collection's own role.
+    """
     iam, name = account.client("iam"), "host-of-test"
     allow = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
     principal = {"AWS": "arn:aws:iam::123456789012:user/admin"}
@@ -325,7 +335,8 @@ def test_partitions_come_and_go_and_a_second_run_changes_nothing(
     assert {name for name in there["targets"] if name.endswith("-beta")} == {"trading-fleet-b-O-beta"}
     assert hosts_of_groups(account)["trading-fleet/alpha"] == alpha
     assert stranger < contents(account)
-    # The journal outlives its partition, free for whoever takes the partition up again.
+    # The volume with the journal remains after its partition is removed. The partition can get it back when it is added
+    # again.
     volumes = account.client("ec2").describe_volumes(
         Filters=[{"Name": "tag:Name", "Values": ["trading-fleet-beta-journal"]}]
     )["Volumes"]

@@ -1,7 +1,7 @@
-"""One environment from empty account to empty account, with every option that can be used at the same time.
+"""One environment is created, used and removed, with every option that can be used at the same time.
 
-The tests build on each other, in the order in which they are written. The environment without options is in
-test_environments_side_by_side.
+Each test continues from the state that the previous test left. test_environments_side_by_side tests an environment
+without options.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ def test_a_backup_comes_back_from_the_bucket(account: Account, tmp_path: Path) -
     archives.mkdir()
     archive = archives / "trading-life-1.tar.gz"
     archive.write_bytes(b"journal and passwords")
-    # Only what the controller does: there is no machine behind the API here, so the host's name leads nowhere.
+    # Run only what the controller does. The API has no machines here, so the inventory's host cannot be reached.
     upload = tmp_path / "upload.yml"
     role = {"name": "lowlatency.trading.aws_backup", "tasks_from": "upload.yml"}
     tasks = [{"name": "Upload", "ansible.builtin.import_role": role}]
@@ -220,7 +220,7 @@ def test_of_a_newer_image_and_a_rule_that_somebody_added_only_the_rule_is_a_chan
     group_id = before[0]["SecurityGroups"][0]["GroupId"]
     ec2.authorize_security_group_ingress(GroupId=group_id, IpProtocol="tcp", FromPort=23, ToPort=23, CidrIp="0.0.0.0/0")
 
-    # In check mode and for real the rule is seen, and nothing else is changed by a second run.
+    # Both runs, in check mode and normally, report the additional rule. A normal run changes nothing else.
     for arguments in (["--check"], []):
         run = account.play("provision.yml", *arguments, **LIFE, trading_image_id=other)
         assert run.code == 0, run.output

@@ -1,4 +1,8 @@
-"""A bucket with locked objects: created, unchanged by a second run, and kept by destroy, which tells until when."""
+"""A bucket whose objects are locked against deletion.
+
+It is created, and a second run changes nothing. destroy.yml does not delete it, and reports until when its objects are
+locked.
+"""
 
 from __future__ import annotations
 

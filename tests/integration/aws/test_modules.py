@@ -1,4 +1,8 @@
-"""Each of our modules against the API: create, modify, delete, each in check mode, for real, and once more."""
+"""Modules of the collection, with the API of the embedded EC2.
+
+A module that changes something runs three times: in check mode, then normally, and then once more, which must change
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ RunModule = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def run(account: Account, monkeypatch: pytest.MonkeyPatch, run_module: RunModule) -> RunModule:  # noqa: F811
-    """Return a run_module that uses the account of the tests."""
+    """Return a function that runs a module with the AWS account of the tests."""
     for name, value in account.environment.items():
         if name.startswith("AWS_"):
             monkeypatch.setenv(name, value)
@@ -26,7 +30,10 @@ def run(account: Account, monkeypatch: pytest.MonkeyPatch, run_module: RunModule
 
 
 def apply_thrice(run: RunModule, name: str, /, **arguments: Any) -> dict[str, Any]:
-    """Run a module in check mode, for real and again; return the real run's report."""
+    """Run a module in check mode, then normally, then once more. Return the report of the normal run.
+
+    The first two runs must report the same change. The third must report no change.
+    """
     checked = run(name, check=True, region="us-east-1", **arguments)
     real = run(name, region="us-east-1", **arguments)
     again = run(name, region="us-east-1", **arguments)
@@ -37,7 +44,7 @@ def apply_thrice(run: RunModule, name: str, /, **arguments: Any) -> dict[str, An
 
 
 def dashboard(title: str) -> dict[str, Any]:
-    """Return a dashboard's body with one text."""
+    """Return the content of a dashboard that shows one text."""
     place = {"x": 0, "y": 0, "width": 24, "height": 2}
     return {"widgets": [{"type": "text", **place, "properties": {"markdown": title}}]}
 
@@ -61,7 +68,7 @@ def test_a_dashboard_that_would_be_drawn_elsewhere_is_not_stored(account: Accoun
 
 
 def alarm(name: str, threshold: float) -> dict[str, Any]:
-    """Return an alarm as arguments of PutMetricAlarm."""
+    """Return an alarm in the form of the arguments of PutMetricAlarm."""
     return {
         "AlarmName": f"by-module/{name}",
         "Namespace": "AWS/EC2",
@@ -76,7 +83,7 @@ def alarm(name: str, threshold: float) -> dict[str, Any]:
 
 
 def thresholds(account: Account) -> dict[str, float]:
-    """Return the threshold of each alarm of these tests."""
+    """Return the threshold of each alarm that the tests of this file have made, by the alarm's name."""
     found = account.client("cloudwatch").describe_alarms(AlarmNamePrefix="by-module")["MetricAlarms"]
     return {one["AlarmName"]: one["Threshold"] for one in found}
 

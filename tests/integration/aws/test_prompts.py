@@ -1,4 +1,4 @@
-"""The playbook prompts for missing values only, and only at a terminal."""
+"""The playbook asks the user for values that are missing, but only when it runs at a terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ COMMAND = ["ansible-playbook", "-i", "localhost,", str(ROOT / "playbooks/plan.ym
 
 
 def at_a_terminal(account: Account, answers: dict[str, str], *arguments: str) -> tuple[int, str]:
-    """Run the plan at a terminal; answer each prompt, which is recognised by its beginning; return code and output."""
+    """Run plan.yml at a terminal and answer its prompts. Return the exit code and the output.
+
+    The keys of `answers` are the beginnings of the prompts.
+    """
     ours, theirs = os.openpty()
     with subprocess.Popen(
         ["setsid", "--ctty", "--wait", *COMMAND, *arguments],
@@ -46,7 +49,8 @@ def _talk(terminal: int, answers: dict[str, str]) -> str:
             return output
         latest = max(answers, key=output.rfind)
         if latest in output and (latest != asked or not readable):
-            # Ansible throws away what was typed before it reads, so an answer that brought nothing is given again.
+            # Before it reads an answer, Ansible discards what was typed earlier. An answer without effect is therefore
+            # given again.
             os.write(terminal, answers[latest].encode() + b"\n")
             asked = latest
     pytest.fail(f"still running:\n{output}")

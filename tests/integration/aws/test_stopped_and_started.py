@@ -1,4 +1,7 @@
-"""A host that was stopped, as `trading_hours` does each night, comes back at another address."""
+"""A host that was stopped gets another address when it starts. It is then found and trusted at that address.
+
+`trading_hours` stops hosts each night.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,11 @@ from .conftest import ROOT, Account
 from .inventory_of_account import instances
 
 HOST = {"trading_environment": "stopped", "trading_vpc_cidr": "10.91.0.0/16", "trading_subnet_cidr": "10.91.1.0/24"}
-# A tag's key may hold what the metadata service does not take.
+# The key of a tag may contain characters that the metadata service does not accept.
 TAGS = {"cost centre/desk": "fast ones"}
-# What IAM and EC2 answer in the seconds after a policy, a role and an instance profile were made: as reported in
-# https://github.com/hashicorp/terraform-provider-aws/pull/6709, and under https://github.com/hashicorp/terraform in
-# /issues/15341 and /issues/4306.
+# Errors of IAM and EC2 in the seconds after a policy, a role or an instance profile was made. Reports:
+# https://github.com/hashicorp/terraform-provider-aws/pull/6709, and in https://github.com/hashicorp/terraform the
+# issues /issues/15341 and /issues/4306.
 NOT_YET_HEARD_OF = (
     {"action": "AttachRolePolicy", "code": "NoSuchEntity", "message": "Policy does not exist or is not attachable."},
     {"action": "AddRoleToInstanceProfile", "code": "NoSuchEntity", "message": "The role cannot be found."},
@@ -36,7 +39,8 @@ NOT_YET_HEARD_OF = (
         "message": "IAM Instance Profile 'trading-stopped-host' has no associated IAM Roles",
     },
 )
-# More often than botocore tries by itself, which is three times; some of Amazon's modules add nothing to it.
+# Botocore itself tries a call three times. Some of Amazon's modules do not try more often. These calls fail three
+# times.
 THROTTLED = tuple(
     {"action": action, "code": "Throttling", "message": "Rate exceeded", "times": 3}
     for action in ("CreateVpc", "CreateLogGroup", "CreateTopic", "PutMetricAlarm", "PutDashboard")
@@ -66,7 +70,10 @@ PROBE = """
 
 @pytest.fixture(scope="module")
 def provision(account: Account, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], dict[str, Any]]]:
-    """Provision the host, and return the variables by which later plays reach it."""
+    """Yield a function that provisions the host. At the end, destroy the environment.
+
+    The function returns how later plays reach the host, and what the run printed.
+    """
     folder: Path = tmp_path_factory.mktemp("stopped")
     reached, playbook = folder / "reached.json", folder / "probe.yml"
     (folder / "collections").symlink_to(ROOT / "collections")
@@ -84,14 +91,17 @@ def provision(account: Account, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 def alarms(account: Account) -> list[dict[str, Any]]:
-    """Return the host's alarms as CloudWatch has them."""
+    """Return the host's alarms in the form of the answer of DescribeAlarms."""
     kinds = {"AlarmNamePrefix": "trading-stopped/", "AlarmTypes": ["MetricAlarm", "CompositeAlarm"]}
     answer = account.client("cloudwatch").describe_alarms(**kinds)
     return [*answer["MetricAlarms"], *answer["CompositeAlarms"]]
 
 
 def notices(made: list[dict[str, Any]], *data: dict[str, float]) -> list[Notice]:
-    """Return the alarms that notify subscribers within an hour. `data` has one entry a minute; the last one repeats."""
+    """Return the notices of alarms that turn on within an hour.
+
+    `data` has one entry for each minute. The last entry applies to all later minutes.
+    """
     watch = Watch(made)
     for minute in range(60):
         watch.pass_minute(data[min(minute, len(data) - 1)])
@@ -110,7 +120,7 @@ def test_a_stopped_host_is_started_and_reached_at_its_new_address(
     assert first["host"] == host["PublicIpAddress"]
 
     assert PENDING in first["output"]
-    # The emulator evaluates no alarm; nobody's second run is needed for these to act.
+    # The emulator evaluates no alarms, so a model does. After one run the alarms are complete, without a second run.
     first_alarms = alarms(account)
     assert notices(first_alarms, {}) == [Notice(15, "silent", "ALARM")]
     assert notices(first_alarms, *[{}] * 9, PUBLISHED) == []
@@ -160,7 +170,7 @@ def test_who_has_not_confirmed_is_named_by_the_diagnosis_until_it_is_done(
 def test_another_architecture_is_refused_and_a_type_that_does_not_pass_is_taken_back(
     account: Account, provision: Callable[[], dict[str, Any]], tmp_path: Path
 ) -> None:
-    """Use an API whose hosts answer no SSH, so that the larger type fails at the step that configures and measures."""
+    """Use an API whose hosts never answer SSH. The larger type therefore fails when it is configured and measured."""
     if not instances(account, "stopped"):
         provision()
     (before,) = instances(account, "stopped")
@@ -213,5 +223,5 @@ def test_a_host_that_is_known_by_its_id_is_trusted_at_another_address(account: A
     playbook.write_text(json.dumps([{**play, "vars": given, "tasks": tasks}]))
     run = account.play(str(playbook), trading_known_hosts_file=str(known_hosts), aws_instance_reachable="true")
     assert "trading-a-1 does not answer SSH at 127.0.0.1" in run.output
-    # The console, which may show no key any more, is not asked.
+    # The host's key is known, so its console is not read. The console may no longer show the key.
     assert "skipping" in run.output[run.output.index("Read host keys from the console output") :].splitlines()[1]

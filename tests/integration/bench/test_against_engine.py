@@ -1,4 +1,7 @@
-"""The load generator with a real engine process: both count the same numbers of messages."""
+"""The load generator sends orders to a real engine process.
+
+The load generator and the engine must count the same numbers of messages.
+"""
 
 import json
 import subprocess
@@ -31,7 +34,7 @@ class Engine:
         return StateReader(self.state_path).read()
 
     def settled_state(self, orders: int) -> State:
-        """Wait until the engine has counted this many orders, and return its state.
+        """Wait until the engine has counted this many orders. Return the state that it has published.
 
         Raises AssertionError when the engine ends, or after a deadline.
         """
@@ -51,7 +54,10 @@ class Engine:
 
 
 def wait_until_published(engine: Engine) -> None:
-    """Wait until the engine publishes its state. Raises AssertionError when it ends, or after a deadline."""
+    """Wait until the engine publishes its state.
+
+    Raises AssertionError when the engine ends, or after a deadline.
+    """
     end = time.monotonic() + DEADLINE_S
     while True:
         try:

@@ -1,6 +1,6 @@
-"""The orders of a disaster drill, with a real engine that is killed, and then restarted.
+"""The orders of a disaster drill, with a real engine that is killed and then restarted.
 
-It continues from its own journal or from an older copy of it.
+The restarted engine reads its own journal, or an older copy of its journal.
 """
 
 import json
@@ -28,8 +28,9 @@ def drill(engine: Engine, verb: str, *options: str | Path) -> list[str]:
 
 
 def lost_after(engine: Engine, kept: Path, orders: int, meanwhile: Callable[[], object]) -> float:
-    """Send a drill's orders, call `meanwhile` after `orders` of them, and kill the engine after twice as many.
+    """Send a drill's orders to the engine, and kill the engine.
 
+    Call `meanwhile` when the engine has counted `orders` of them. Kill the engine when it has counted twice as many.
     Return the time of the kill in seconds since 1970.
     """
     command = drill(engine, "send", "--symbol", "TEST", "--rate", "400", "--keep", kept)
@@ -76,7 +77,7 @@ def test_of_a_killed_engine_nothing_is_lost(ended: Engine, tmp_path: Path) -> No
     assert found["compared"] == found["there"] == found["acknowledged"] >= 200
     assert (found["lost"], found["measured_rpo_seconds"], found["lost_orders"]) == (0, 0.0, [])
 
-    # An engine that now gives another answer does not have the state of the lost engine.
+    # The engine gives another answer than before, so it does not have the state of the lost engine.
     lines = kept.read_bytes().splitlines()
     lines[7] = lines[7][:-2] + (b"00" if lines[7][-2:] != b"00" else b"01")
     kept.write_bytes(b"\n".join(lines) + b"\n")

@@ -1,4 +1,4 @@
-"""The answers that the benchmarks compute for their orders are those of the engine that they start."""
+"""The benchmarks compute the answers to their orders in advance. A real engine must give these answers."""
 
 import pytest
 
@@ -8,8 +8,8 @@ IN_FLIGHT = 10
 
 
 def test_the_engine_answers_each_batch_as_the_core_in_process_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    # If the computing core had another tick, it would accept orders that the engine rejects. A benchmark would then
-    # wait for bytes that never come.
+    # If the core in this process had another tick than the engine, it would accept orders that the engine rejects. A
+    # benchmark would then wait for bytes that never arrive.
     monkeypatch.setattr(processes, "DEADLINE_S", 10.0)  # the engine disconnects a silent client after 15 s
     core, flow = orderflow.open_core(), orderflow.Flow()
     work = orderflow.batches(core, [flow.rest() for _ in range(200)], IN_FLIGHT)

@@ -1,6 +1,7 @@
-"""The witness, which detects when its CPU was taken away or slowed, on this machine's CPUs.
+"""The witness on this machine's CPUs. It is a thread that detects when its CPU was taken away or slowed.
 
-The tests check which milliseconds it marks and which it does not. Its real-time priority needs root.
+The tests check which milliseconds the witness marks as disturbed. They need root, because the witness has real-time
+priority.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ OTHERS = sorted(os.sched_getaffinity(0) - {CPU})
 SOURCES = Path(__file__).parents[3] / "files/engine/src"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(SOURCES)}
 
-# For one second, stops a process for 100 µs and lets it run for 10 µs, so that its work takes ten times as long.
+# For one second, stop a process for 100 µs, then let it run for 10 µs, and so on. Its work then takes ten times as
+# long.
 STOP_AND_GO = """
 import os, signal, sys, time
 process, end_ns = int(sys.argv[1]), time.monotonic_ns() + 1_000_000_000
@@ -76,7 +78,10 @@ WITNESS = [sys.executable, "-c", "from trading_bench.witness import main; main()
 
 
 def test_a_cpu_that_is_taken_away_in_slices_is_marked_as_slow() -> None:
-    """Signals stop and continue the witness, as if a hypervisor took its CPU away for 100 µs at a time."""
+    """Signals stop and continue the witness.
+
+    They act like a hypervisor that takes the CPU away for 100 µs at a time.
+    """
     if not OTHERS:
         pytest.skip("one CPU: nobody can stop the witness from another")
     with running(*WITNESS, wait_for="ready") as witness:

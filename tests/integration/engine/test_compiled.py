@@ -1,4 +1,4 @@
-"""The compiled engine gives the same bytes for the same journal as the pure engine, and passes the same tests."""
+"""The compiled engine passes the same tests as the pure engine. From the same journal it makes the same bytes."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def copied(tmp_path: Path) -> Path:
 
 
 def test_a_compiled_module_that_cannot_be_loaded_is_refused(copied: Path) -> None:
-    # Damage a module that no other compiled module imports, because they load each other without these files.
+    # Damage a module that no other compiled module imports. Compiled modules load each other without these files.
     (built,) = copied.glob("trading_feed/live.*.so")
     built.write_bytes(built.read_bytes()[:100])
     result = self_check(copied)

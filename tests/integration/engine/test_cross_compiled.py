@@ -1,4 +1,4 @@
-"""A small module is compiled for hosts of another architecture. `scripts/prove graviton` tests the whole engine."""
+"""A small module is compiled for hosts with another architecture. `scripts/prove graviton` tests the whole engine."""
 
 from __future__ import annotations
 

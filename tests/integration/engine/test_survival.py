@@ -1,4 +1,7 @@
-"""Slower tests of the engine: it is killed under load, it completes segments, and a client does not read."""
+"""Tests of the engine that take longer.
+
+The engine is killed while it is busy, completes segments of its journal, and serves a client that does not read.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The engine and the feed over TLS, through the distribution's stunnel with the role's configuration."""
+"""The engine and the feed behind stunnel, which adds TLS.
+
+stunnel is the distribution's program, with the configuration that the role writes.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ RIGHT, WRONG = (soupbintcp.login_request("ANNA", password, sequence=0) for passw
 
 @dataclass(frozen=True)
 class Proxied:
-    """Connects through stunnel to an engine and its feed, with the certificate authority that clients trust."""
+    """An engine and its feed behind stunnel, and the certificate authority that clients trust."""
 
     ports: dict[str, int]
     authority: Pair
@@ -46,14 +49,17 @@ class Proxied:
             yield secure
 
     def answer(self, data: bytes, **where: Any) -> int:
-        """Connect, send the bytes, and return the type of the first packet in the answer."""
+        """Connect through stunnel, send these bytes, and return the type of the first packet of the answer."""
         with self.connected(**where) as secure:
             secure.sendall(data)
             return secure.recv(3)[2]
 
 
 def configuration(folder: Path, ports: dict[str, int], proxied: dict[str, int], client_ca: str) -> Path:
-    """Write the role's configuration of stunnel, with `folder` instead of the host's paths, and return its path."""
+    """Write stunnel's configuration as the role does, and return its path.
+
+    It uses the directory `folder` in place of the host's paths.
+    """
     template = Environment(undefined=StrictUndefined, autoescape=False).from_string(TEMPLATE.read_text())  # noqa: S701
     text = template.render(
         __trading_engine_tls_material={"client_ca": client_ca},

@@ -1,4 +1,4 @@
-"""What a subscriber receives from a real feed process over real sockets, while the feed's log grows."""
+"""What a subscriber receives from a real feed process, while messages are added to the log that the feed reads."""
 
 import socket
 import subprocess
@@ -26,7 +26,7 @@ def free_port() -> int:
 
 
 class Subscriber:
-    """A blocking SoupBinTCP client."""
+    """A SoupBinTCP client that subscribes to the feed. Its calls wait for data."""
 
     open: ClassVar[list[socket.socket]] = []
 
@@ -40,7 +40,7 @@ class Subscriber:
         self._packets: list[tuple[int, bytes]] = []
 
     def next(self) -> tuple[int, bytes]:
-        """Return the next packet that is no heartbeat. Raises EOFError when the feed has closed the connection."""
+        """Return the next packet that is not a heartbeat. Raises EOFError when the feed has closed the connection."""
         while True:
             while self._packets:
                 packet = self._packets.pop(0)
@@ -63,7 +63,7 @@ class Subscriber:
 
 
 def start(tmp_path: Path, port: int) -> "subprocess.Popen[str]":
-    """Start the feed and return its process once its port accepts connections."""
+    """Start the feed. Return its process once the feed accepts connections at `port`."""
     config = tmp_path / "engine.toml"
     config.write_text(
         f"""

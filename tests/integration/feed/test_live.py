@@ -1,6 +1,7 @@
-"""The feed reads market data from the engine's ring, a buffer in shared memory.
+"""The feed reads market data from the engine's ring buffer in shared memory.
 
-Subscribers get exactly the content of the engine's log, even when the engine or the feed starts late, stalls or dies.
+Subscribers get exactly the content of the engine's log. This is also true when the engine or the feed starts late,
+stalls or dies.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ FROM_RING = "market data comes from the engine's ring"
 
 
 class FeedProcess:
-    """A process of `trading-feed`. `said` has the lines of its log."""
+    """A process of `trading-feed`. `said` collects the lines that it logs."""
 
     def __init__(self, config: Path, port: int) -> None:
         self.port = port
@@ -54,7 +55,7 @@ class FeedProcess:
 
 
 class Market:
-    """An engine, a feed, a client that trades, and the feed's messages that subscribers have received so far."""
+    """An engine, a feed, a client that trades, and the messages that subscribers have received so far."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -71,14 +72,14 @@ class Market:
         return self.feed
 
     def subscribe(self) -> Subscriber:
-        """Log in to the feed and ask for the messages that were not received yet."""
+        """Log in to the feed, and ask for the messages after those that were already received."""
         subscriber = Subscriber(self.port, len(self.heard) + 1, password=PASSWORD, account="BERT")
         subscriber.socket.settimeout(DEADLINE_S)
         subscriber.accepted()
         return subscriber
 
     def trade(self, orders: int, at_once: int = 1) -> None:
-        """Enter and cancel this number of orders, `at_once` of them in one piece."""
+        """Enter this number of orders and cancel them. The client sends `at_once` of the orders in one piece."""
         client = Client(self.engine.port, sequence=0)
         for start in range(0, orders, at_once):
             tokens = [f"{self._orders + number:014}" for number in range(start, start + at_once)]
@@ -89,7 +90,7 @@ class Market:
         client.close()
 
     def hear(self, subscriber: Subscriber) -> None:
-        """Read the feed's messages until all orders of `trade` have been deleted."""
+        """Read messages of the feed until it has reported the deletion of each order that `trade` entered."""
         while self._deletes < self._orders:
             if len(self.heard) % 1000 == 0:
                 subscriber.socket.sendall(soupbintcp.CLIENT_HEARTBEAT_PACKET)
@@ -103,7 +104,7 @@ class Market:
         return count
 
     def settle(self) -> None:
-        """Stop the engine, which completes its log. The received messages must be equal to the log."""
+        """Stop the engine, which completes its log. Check that the received messages are equal to the log."""
         assert self.engine.stop() == (0, "")
         data = b"".join(path.read_bytes() for path in sorted((self.directory / "itch").glob("*.itch")))
         assert self.heard == list(itch.split_log(data))
@@ -166,7 +167,7 @@ def test_an_engine_that_comes_back_is_followed_without_a_message_too_many_or_too
 
 
 def follows_again(market: Market, measured: int, subscriber: Subscriber) -> bool:
-    """Trade, and return whether the feed has read these messages from the ring of the new engine."""
+    """Trade, and return whether the feed has read the new messages from the ring buffer of the new engine."""
     market.trade(10)
     market.hear(subscriber)
     return market.times_of_feed() > measured

@@ -1,6 +1,6 @@
-"""The feed of a real engine: every message that the engine has counted arrives and can be decoded.
+"""A feed reads a real engine's market data. Every message that the engine has counted arrives and can be decoded.
 
-At the end, the book that follows from the messages is empty.
+The book that a subscriber builds from the messages is empty at the end.
 """
 
 import json
@@ -21,7 +21,7 @@ __all__ = ["engine"]
 
 @pytest.fixture
 def feed(engine: Engine, tmp_path: Path) -> Iterator[tuple[int, "subprocess.Popen[str]"]]:
-    """Start a feed for the engine, and yield its port and its process."""
+    """Start a feed for the engine. Yield the feed's port and its process."""
     port = free_port()
     config = tmp_path / "engine.toml"
     config.write_text(config.read_text() + f"\n[market_data]\nport = {port}\n")

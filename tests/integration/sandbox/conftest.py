@@ -1,4 +1,7 @@
-"""A sandbox that tests share. The tests reach its machines by SSH, on a network that no other sandbox uses."""
+"""A sandbox that the tests of this folder share.
+
+Tests reach its machines by SSH, in a network that no other sandbox uses.
+"""
 
 import json
 import os
@@ -25,9 +28,10 @@ def sandbox_command(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def eventually(condition: Callable[[], Any], limit_seconds: float = 180.0) -> Any:
-    """Call the condition until its value is true, and return this value. Raises AssertionError after the limit.
+    """Call the condition until its value is true, and return this value.
 
-    The limit is generous on purpose, because the tests do not judge the sandbox's speed.
+    Raises AssertionError after the limit. The limit is long on purpose, because the tests do not check how fast the
+    sandbox is.
     """
     deadline = time.monotonic() + limit_seconds
     while not (value := condition()):
@@ -38,7 +42,7 @@ def eventually(condition: Callable[[], Any], limit_seconds: float = 180.0) -> An
 
 @dataclass
 class Cloud:
-    """One sandbox, as a user reaches it: its API through boto3, its machines through SSH, and its command line."""
+    """A sandbox as a user reaches it: its API with boto3, its machines with SSH, and its command line."""
 
     name: str
     vpc_cidr: IPv4Network
@@ -113,7 +117,7 @@ class Cloud:
         return str(group)
 
     def run(self, **options: Any) -> dict[str, Any]:
-        """Launch one instance and return DescribeInstances's entry about it."""
+        """Launch an instance. Return the entry about it in the answer of DescribeInstances."""
         assert self.key_file
         defaults = {
             "ImageId": self.ami,
@@ -135,7 +139,7 @@ class Cloud:
         return str(self.describe(instance_id)["State"]["Name"])
 
     def trust(self, instance_id: str) -> None:
-        """Read the machine's SSH host keys from its console and add them to the file known_hosts."""
+        """Read the SSH host keys of the instance's machine from its console, and add them to the file known_hosts."""
         addresses = [self.describe(instance_id).get(name) for name in ("PrivateIpAddress", "PublicIpAddress")]
         keys = eventually(lambda: host_keys_on(self.console(instance_id)))
         self.known_hosts += [f"{address} {key}" for address in addresses if address for key in keys]
@@ -160,16 +164,19 @@ class Cloud:
         return True
 
     def answer(self, address: str, command: str) -> str:
-        """Run a command over SSH and return its output. When the machine is still booting, wait for it."""
+        """Run a command on the machine at this address over SSH, and return the output.
+
+        When the machine is still booting, wait for it.
+        """
         done = eventually(lambda: (done := self.ssh(address, command)).returncode != 255 and done)
         assert done.returncode == 0, done.stderr
         return str(done.stdout).strip()
 
 
 def host_keys_on(console: str) -> list[str]:
-    """Return the host keys that cloud-init prints on the console, each as `type key`.
+    """Return the host keys that cloud-init has printed on the console, each as `type key`.
 
-    The list is empty until cloud-init has printed the whole block.
+    The list is empty until cloud-init has printed the whole block of keys.
     """
     lines = [line.strip() for line in console.splitlines()]
     begin, end = "-----BEGIN SSH HOST KEY KEYS-----", "-----END SSH HOST KEY KEYS-----"

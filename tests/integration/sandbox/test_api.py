@@ -1,4 +1,4 @@
-"""The parts of the API in which the sandbox corrects moto, the emulator of AWS. No machines run here."""
+"""Parts of the sandbox's API that correct moto, the emulator of AWS. These tests run no machines."""
 
 import json
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
 """A load balancer in the sandbox's router, with real firewall rules and a real HAProxy.
 
-Network namespaces, each with a server, stand in for the machines.
+In place of machines, there are network namespaces with a server each.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LEGS = [
     Leg(f"i-0000000000209ba{number}a", SUBNET, f"02:00:00:00:09:0{number}", IPv4Address(f"10.209.1.{number}"))
     for number in (4, 5)
 ]
-# A server that sends each client the server's name and the client's address, and then repeats every line it gets.
+# A server. It sends each client its own name and the client's address, and then returns every line that it gets.
 SERVER = """
 import socketserver, sys
 class Handler(socketserver.StreamRequestHandler):
@@ -48,7 +48,7 @@ BALANCER_GROUP = "sg-entry"
 
 
 class Net:
-    """A router, two network namespaces with a server each, and a balancer that distributes connections to them."""
+    """A router, two network namespaces with a server each, and a balancer in front of the two servers."""
 
     def __init__(self, directory: Path) -> None:
         self.ledger = Ledger(directory / "ledger.json")
@@ -82,7 +82,10 @@ class Net:
         return {name for (_, name), seen in self.haproxy.servers().items() if seen.is_up}
 
     def ask(self) -> list[str]:
-        """Connect to the balancer. Return the name of the server that answers, and the client address it sees."""
+        """Connect to the balancer and return two words.
+
+        The first is the name of the server that answers. The second is the client address that the server sees.
+        """
         with socket.create_connection((ADDRESS, PORT), 3) as connection:
             return connection.makefile().readline().split()
 

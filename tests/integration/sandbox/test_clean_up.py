@@ -1,4 +1,4 @@
-"""The removal of a sandbox leaves this machine as it was, whatever happened to the sandbox before."""
+"""After a sandbox is removed, this machine is as before. This is also true when the sandbox was killed or damaged."""
 
 import os
 import signal
@@ -13,7 +13,10 @@ from .conftest import Cloud, clouds, eventually, sandbox_command
 
 
 def traces(name: str) -> dict[str, list[str]]:
-    """Return what is left of the sandbox on this machine: files, mounts, network namespaces and processes."""
+    """Return what still exists of the sandbox on this machine.
+
+    The keys are kinds of traces: files, mounts, network namespaces and processes.
+    """
     directory = f"/var/lib/embedded-ec2/{name}"
 
     def lines(*argv: str) -> list[str]:
@@ -28,7 +31,10 @@ def traces(name: str) -> dict[str, list[str]]:
 
 
 def network(*prefixes: str) -> list[str]:
-    """Return this machine's routes, addresses included, that contain one of these prefixes."""
+    """Return the lines of this machine's routing tables that contain one of these prefixes.
+
+    The tables contain this machine's own addresses as well.
+    """
     shown = subprocess.run(["ip", "-4", "route", "show", "table", "all"], capture_output=True, text=True, check=True)
     return [line for line in shown.stdout.splitlines() if any(prefix in line for prefix in prefixes)]
 

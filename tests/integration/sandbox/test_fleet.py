@@ -1,6 +1,6 @@
-"""An Auto Scaling group behind a load balancer, from the API's calls to the network packets.
+"""An Auto Scaling group behind a load balancer, from the calls of the API to the network packets.
 
-A network namespace with a server stands in for each machine.
+In place of each machine, there is a network namespace with a server.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ CHECK = {
 
 @dataclass
 class Place(Machine):
-    """A stand-in for a machine: only its network, with a server process."""
+    """A fake machine. It has only a network and a server process."""
 
     shutdown_limit_seconds: ClassVar[float] = 5.0
 
@@ -63,7 +63,7 @@ class Place(Machine):
 
 
 class Places:
-    """A stand-in for the hypervisor, which starts a `Place` for each machine."""
+    """A fake hypervisor. It starts a `Place` in place of each machine."""
 
     def start(self, boot: Boot, router: Router, ledger: Ledger) -> Machine:
         router.plug_in_namespace(boot.leg)
@@ -78,7 +78,7 @@ class Places:
 
 
 class Ending(Keeper):
-    """A keeper, the thread that starts and ends machines, which a test can end."""
+    """A `Keeper`, the sandbox's thread that starts and ends machines. The thread ends when `over` is true."""
 
     over = False
 
@@ -93,7 +93,7 @@ class Ending(Keeper):
 
 
 class Fleet:
-    """The API and its threads in this process, and a group of one instance behind a balancer."""
+    """The API, its threads, and a group of one instance behind a balancer. All of them run in this process."""
 
     def __init__(self, directory: Path) -> None:
         self.ledger = Ledger(directory / "ledger.json")
@@ -143,7 +143,7 @@ class Fleet:
         )
 
     def member(self) -> dict[str, Any]:
-        """Return the group's instance that is not being terminated, or an entry with empty values."""
+        """Return the group's instance, unless it is being terminated. When there is none, return empty values."""
         (group,) = self.scaling.describe_auto_scaling_groups()["AutoScalingGroups"]
         here = [each for each in group["Instances"] if not each["LifecycleState"].startswith("Terminat")]
         return here[0] if here else {"InstanceId": "", "LifecycleState": ""}

@@ -1,6 +1,6 @@
-"""The life of an instance, in the API and on its machine.
+"""The life of an instance, in the API and on its machine, from the first boot to the end.
 
-The tests run in the order of this file, and each continues from the previous one: from the first boot to the end.
+The tests run in the order of the file. Each continues from the state that the previous test left.
 """
 
 import json
@@ -43,7 +43,7 @@ def test_its_systemd_runs_without_a_failed_unit(cloud: Cloud, instance: dict[str
 
 
 def test_nothing_else_takes_hold_of_the_console(cloud: Cloud, instance: dict[str, Any]) -> None:
-    """A login prompt on the console (getty) discards pending output. It would sometimes discard the SSH host keys."""
+    """A login prompt (getty) on the console would discard pending output, and sometimes the SSH host keys."""
     gettys = "console-getty.service serial-getty@ttyS0.service"
     answer = cloud.answer(instance["PrivateIpAddress"], f"systemctl is-enabled {gettys} || true")
     assert answer.split() == ["masked", "masked"]
@@ -96,7 +96,7 @@ def test_a_machine_that_powers_itself_off_is_a_stopped_instance(cloud: Cloud, in
 
 
 def test_a_machine_that_is_to_end_with_its_shutdown_is_terminated_by_it(cloud: Cloud) -> None:
-    """The user data shuts the machine down here, as it does when no other program can remove the machine."""
+    """The user data shuts the machine down. An instance does so when no other program can remove it."""
     ends = "#cloud-config\nruncmd: [[systemd-run, --on-active=1s, systemctl, poweroff]]\n"
     launched = cloud.run(UserData=ends, InstanceInitiatedShutdownBehavior="terminate")
     eventually(lambda: cloud.state(launched["InstanceId"]) == "terminated")
@@ -113,7 +113,7 @@ def test_stop_and_start_keep_the_disk(cloud: Cloud, instance: dict[str, Any]) ->
 
 @pytest.fixture(scope="module")
 def second(cloud: Cloud) -> dict[str, Any]:
-    """A second machine in the same sandbox, with an IAM role."""
+    """Yield a second machine in the same sandbox. It has an IAM role."""
     iam = cloud.client("iam")
     trust = json.dumps({"Version": "2012-10-17", "Statement": []})
     iam.create_role(RoleName="trader", AssumeRolePolicyDocument=trust)

@@ -1,6 +1,7 @@
-"""A machine with its own kernel: settings change only this kernel, and boot arguments apply after a reboot.
+"""A machine with its own kernel. Settings change only this kernel, and boot arguments apply after a reboot.
 
-With emulation on a busy machine this takes minutes. The limits are long, because the tests do not judge the speed.
+Without KVM, these tests take minutes on a busy machine. The time limits are long, because the tests do not check the
+speed.
 """
 
 import base64
@@ -19,8 +20,8 @@ from .conftest import Cloud, clouds, eventually
 
 BOOT_LIMIT_SECONDS = 1200.0
 ROOT = Path(__file__).parents[3]
-# A program that sets in the kernel what chrony sets with `rtcsync` (set_sync_status in sys_timex.c): ADJ_MAXERROR,
-# ADJ_ESTERROR and ADJ_STATUS.
+# A program that sets the same values in the kernel as chrony with `rtcsync`: ADJ_MAXERROR, ADJ_ESTERROR and ADJ_STATUS.
+# (In chrony: set_sync_status in sys_timex.c.)
 TELL_THE_KERNEL = """
 timex = Timex(modes=0x4 | 0x8 | 0x10, maxerror={bound_us}, esterror={offset_us}, status=0)
 assert ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(timex)) != -1
@@ -69,9 +70,9 @@ def test_a_kernel_setting_is_its_own(qemu: Cloud, instance: dict[str, Any]) -> N
 
 
 def test_offset_and_bound_of_the_clock_are_what_its_kernel_was_told(qemu: Cloud, instance: dict[str, Any]) -> None:
-    """Use a machine with its own kernel, because the test changes the kernel's clock values.
+    """This test changes the kernel's clock values, so it needs a machine with its own kernel.
 
-    The time daemon is stopped meanwhile, because it would set them again.
+    The time daemon is stopped during the test, because it would set these values again.
     """
     reader = (ROOT / "files/engine/src/trading_telemetry/clock.py").read_text(encoding="utf-8")
     program = base64.b64encode((reader + TELL_THE_KERNEL.format(bound_us=4321, offset_us=98)).encode()).decode()
@@ -80,14 +81,14 @@ def test_offset_and_bound_of_the_clock_are_what_its_kernel_was_told(qemu: Cloud,
     shown = qemu.answer(address, f"echo {program} | base64 -d | sudo python3 -")
     qemu.answer(address, "sudo systemctl start chrony")
     assert shown.startswith("Clock(source='kernel', offset_us=98.0, bound_us=")
-    # The kernel increases the bound by the possible drift of the clock, which is 0.5 ms a second.
+    # The kernel increases the error bound by the clock's possible drift, which is 0.5 ms a second.
     bound_us = float(shown.rstrip(")\n").rpartition("=")[2])
     assert bound_us >= 4321
 
 
 @pytest.mark.skipif(not os.environ.get("TRADING_PROOF"), reason="a minute and a half: scripts/prove security runs it")
 def test_the_kernel_writes_down_who_changes_what_matters(qemu: Cloud, instance: dict[str, Any]) -> None:
-    """Use a machine with its own kernel, because a container has no audit log of its own."""
+    """This test needs a machine with its own kernel, because a container has no audit log."""
     host = TuningHost(qemu, instance["PrivateIpAddress"]).reached()
     host.play_to_the_end(HARDEN, "--tags", "hardening_audit")
     planted = " ".join(f"{folder}/planted" for folder in ("/opt/trading", "/etc/trading", "/etc/systemd/system"))
@@ -108,7 +109,7 @@ def test_the_kernel_writes_down_who_changes_what_matters(qemu: Cloud, instance: 
 
 @pytest.mark.skipif(not os.environ.get("TRADING_PROOF"), reason="a minute and a half: scripts/prove diagnosis runs it")
 def test_packets_that_netem_holds_back_are_named_first(qemu: Cloud, instance: dict[str, Any], tmp_path: Path) -> None:
-    """Use a machine with its own kernel, because the kernel of the containers may not have the module netem."""
+    """This test needs a machine with its own kernel, because the containers' kernel may lack the module netem."""
     host = TuningHost(qemu, instance["PrivateIpAddress"]).reached()
     found = tmp_path / "tuned-causes.json"
     asked = (

@@ -1,4 +1,4 @@
-"""This machine and other machines reach a machine exactly as its security groups allow."""
+"""A machine's security groups decide who can reach it: this machine, or another machine of the sandbox."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ SERVER = f"sudo systemd-run --quiet --unit=web python3 -m http.server {PORT}"
 
 
 def opens(cloud: Cloud, origin: dict[str, Any], target: str) -> bool:
-    """Return whether the machine `origin` can connect to the port at `target` within one second."""
+    """Return whether the machine `origin` can connect to the address and port `target` within one second."""
     command = f"timeout 1 bash -c '</dev/tcp/{target}/{PORT}'"
     return cloud.ssh(origin["PrivateIpAddress"], command).returncode == 0
 
@@ -79,7 +79,7 @@ def test_a_rule_for_another_address_opens_nothing(
 ) -> None:
     rule = permission(IpRanges=[{"CidrIp": f"{cloud.vpc_cidr[256 + 1]}/32"}])
     cloud.ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[rule])
-    # The rule allows this machine's address. Once this machine can connect, the rule applies.
+    # One rule allows this machine's address. When this machine can connect, the new rules are in force.
     eventually(lambda: cloud.connects(server["PrivateIpAddress"], PORT))
     assert cloud.connects(server["PublicIpAddress"], PORT)
     assert not opens(cloud, client, server["PrivateIpAddress"])

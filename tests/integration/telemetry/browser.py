@@ -1,4 +1,7 @@
-"""Controls headless Chromium by the DevTools protocol: NUL-terminated JSON on the file descriptors 3 and 4."""
+"""Controls headless Chromium with the DevTools protocol.
+
+Messages are JSON that ends with a zero byte. They use the file descriptors 3 and 4.
+"""
 
 import base64
 import json
@@ -53,7 +56,10 @@ class Browser:
             self.call(f"{domain}.enable")
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Send a command and return its result. Errors that the page reports meanwhile are added to `problems`."""
+        """Send a command and return its result.
+
+        Errors that the page reports in the meantime are added to `problems`.
+        """
         self._number += 1
         command = {"id": self._number, "method": method, "params": parameters}
         if self._session:
@@ -77,7 +83,10 @@ class Browser:
         self.call("Page.navigate", url=url)
 
     def value(self, expression: str) -> Any:
-        """Return the value of a JavaScript expression. Raises AssertionError when the expression fails."""
+        """Evaluate a JavaScript expression in the page and return its value.
+
+        Raises AssertionError when the expression fails.
+        """
         answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
@@ -90,7 +99,7 @@ class Browser:
             time.sleep(POLL_S)
 
     def screenshot(self, path: Path, *, whole: bool = True) -> None:
-        """Write a screenshot of the whole page, or only of the part in the window."""
+        """Write a screenshot to the file `path`: of the whole page, or only of its visible part."""
         answer = self.call("Page.captureScreenshot", captureBeyondViewport=whole)
         path.write_bytes(base64.b64decode(answer["data"]))
 

@@ -1,6 +1,6 @@
-"""Fixtures that start a telemetry service and a Prometheus that scrapes it.
+"""Fixtures that start a telemetry service, and a Prometheus that reads its metrics.
 
-They test this project's examples of Prometheus configurations.
+Prometheus uses this project's example configurations.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def engine(tmp_path: Path) -> Publisher:
 
 @pytest.fixture
 def telemetry(engine: Publisher, tmp_path: Path) -> Iterator[str]:
-    """Run trading-telemetry as a process, and yield its address and port as one text."""
+    """Run trading-telemetry as a process. Yield its address and port as one text."""
     port = free_port()
     (tmp_path / "token").write_text(f"{TOKEN}\n")
     config = tmp_path / "telemetry.toml"
@@ -65,9 +65,10 @@ def telemetry(engine: Publisher, tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def prometheus(example: dict[str, Any], tmp_path: Path) -> Iterator[str]:
-    """Run Prometheus with this project's rules and the fixture `example`, and yield its URL.
+    """Run Prometheus and yield its URL.
 
-    The test has replaced the addresses in the example.
+    It uses this project's rules, and the configuration from the fixture `example`. Each test file has its own fixture
+    `example`, which puts the test's addresses into one of this project's examples.
     """
     port, config = free_port(), tmp_path / "prometheus.yml"
     (job,) = example["scrape_configs"]

@@ -1,6 +1,6 @@
 """Telemetry reads the clock's offset from a real chronyd.
 
-The chronyd runs without privileges, and with -x, so that it does not set the clock.
+This chronyd runs without privileges. The option -x keeps it from setting the clock.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def free_port() -> int:
 
 
 class Daemons:
-    """Runs processes of chronyd without privileges, each with its own paths."""
+    """Starts processes of chronyd without privileges, and ends them. Each process has its own files."""
 
     def __init__(self, folder: Path, program: str) -> None:
         self.running: dict[str, subprocess.Popen[bytes]] = {}
@@ -71,14 +71,14 @@ class Daemons:
 
 @dataclass(frozen=True)
 class Time:
-    """The address of the client's chronyd, and functions that start and end its time source."""
+    """Two processes of chronyd. `client` reads the time from a source, which a test can start and stop."""
 
     command_port: int
     start_source: Callable[[], None]
     end_source: Callable[[], None]
 
     def wait_until(self, expected: Callable[[Clock], bool]) -> Clock:
-        """Read the clock as telemetry does, until the reading is as expected, and return it."""
+        """Read the clock as telemetry does, until `expected` returns true for the reading. Return this reading."""
         end_s, found = time.monotonic() + LIMIT_S, None
         while time.monotonic() < end_s:
             found = read_clock(HOST, self.command_port)
@@ -94,7 +94,7 @@ def chrony(monkeypatch: pytest.MonkeyPatch) -> Iterator[Time]:
     if chronyd is None:
         pytest.skip("no chronyd; `tests/runner/install.sh time` unpacks it")
     monkeypatch.setattr(clocks, "_PATH", PATH)
-    # The user nobody, as whom chronyd runs, cannot read the folders of pytest or of root.
+    # chronyd runs as the user nobody, who cannot read the folders of pytest or of root.
     with tempfile.TemporaryDirectory(prefix="chrony-") as folder:
         daemons = Daemons(Path(folder), chronyd)
         port, command_port = free_port(), free_port()
@@ -109,7 +109,7 @@ def chrony(monkeypatch: pytest.MonkeyPatch) -> Iterator[Time]:
 
 
 def published(clock: Clock | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, float | bool | None]:
-    """Return the values that telemetry publishes for this clock reading, in /latest, /metrics and CloudWatch."""
+    """Return what telemetry publishes about this clock reading: values in /latest, in /metrics and in CloudWatch."""
     sample = sample_host()
     shown = host_document(sample, sample, 1.0, clock)
     found = {name: value for name, value in shown.items() if name.startswith("clock_")}
@@ -137,7 +137,7 @@ def test_offset_and_bound_are_chronys_and_without_its_source_the_clock_is_not_sy
     kept = chrony.wait_until(lambda clock: clock.synchronised)
     assert kept.offset_us is not None
     assert kept.bound_us is not None
-    # With -x chronyd corrects nothing, so the whole offset of the source remains.
+    # With -x chronyd corrects nothing, so the clock keeps the whole offset from its source.
     assert kept.offset_us == pytest.approx(OFFSET_US, rel=0.5)
     assert kept.bound_us > kept.offset_us
     assert published(kept, monkeypatch, tmp_path) == {

@@ -1,7 +1,7 @@
-"""Ten thousand clients that connect and disconnect leave no memory and no file descriptor in use.
+"""Ten thousand clients connect to telemetry and disconnect. Afterwards no memory and no file descriptor is in use.
 
-Python itself reports the memory that the process uses. Resident memory would also contain what the allocator keeps from
-the busiest moment. That amount is larger on a slow machine, and can hide a leak or look like one.
+Python itself reports how much memory the process uses. Resident memory is not used, because it also contains what the
+allocator keeps from the busiest moment. That amount is larger on a slow machine. It could hide a leak or look like one.
 """
 
 import os
@@ -53,15 +53,15 @@ class Service:
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
     def held_bytes(self) -> int:
-        """Return the bytes that Python has allocated in the service and not freed."""
+        """Return how many bytes Python has allocated in the service's process and not freed."""
         assert self.process.stdout is not None
         self.process.send_signal(signal.SIGUSR1)
         return int(self.process.stdout.readline())
 
     def settled_bytes(self) -> int:
-        """Wait until the service's memory no longer shrinks, and return the held bytes.
+        """Wait until the service's memory no longer shrinks, and return the allocated bytes.
 
-        The service gives up incomplete requests after a time limit, and frees their memory then.
+        After a time limit, the service gives up incomplete requests and frees their memory.
         """
         deadline_s = time.monotonic() + WAIT_S
         before, held = sys.maxsize, self.held_bytes()
@@ -73,9 +73,9 @@ class Service:
         return held
 
     def visit(self, numbers: range) -> int:
-        """Connect once for each number, send a request and close. Return the number of answers.
+        """For each number: connect, send a request and close the connection. Return the number of answers.
 
-        The connections come from many addresses, because the service limits the rate of each address.
+        The connections use many client addresses, because the service limits how often one address may connect.
         """
         answered = 0
         for number in numbers:
@@ -110,7 +110,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
 
 def test_ten_thousand_disconnects_leave_no_descriptor_and_no_memory(service: Service) -> None:
     held = []
-    # A first round loads all that the service imports or keeps permanently.
+    # In the first round, the service imports modules and fills caches that it keeps.
     for _round in range(2):
         assert service.visit(range(CLIENTS)) == CLIENTS - CLIENTS // 3
         held.append((service.settled_bytes(), service.descriptors()))

@@ -1,4 +1,4 @@
-"""Telemetry reads the same counters of a network driver as ethtool shows."""
+"""Telemetry reads a network driver's counters. They must be equal to those that ethtool shows."""
 
 import socket
 import subprocess

@@ -1,4 +1,4 @@
-"""Telemetry's live page in headless Chromium, with a real engine under load.
+"""Telemetry's live page in headless Chromium. A real engine runs and gets orders.
 
 Screenshots are written to build/screenshots.
 """
@@ -57,7 +57,7 @@ def wait_for_port(port: int) -> None:
 
 @dataclass
 class Host:
-    """The processes of an engine, of telemetry and of a load generator."""
+    """Runs an engine, telemetry and a load generator, each as a process."""
 
     directory: Path
     engine_port: int

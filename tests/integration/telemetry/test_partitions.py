@@ -1,4 +1,4 @@
-"""The pages of a host with two partitions and of several hosts, in headless Chromium.
+"""Two pages in headless Chromium: the page of a host with two partitions, and the page of many hosts.
 
 The host has two real engines, and the tests kill one of them.
 """

@@ -1,6 +1,6 @@
-"""A real Prometheus scrapes telemetry with this project's example configuration and rules.
+"""A real Prometheus reads telemetry's metrics with this project's example configuration and rules.
 
-Its percentile and telemetry's percentile differ by at most one histogram bucket.
+Prometheus and telemetry compute a percentile from the same histogram. The results differ by at most one bucket.
 """
 
 import subprocess
@@ -19,7 +19,7 @@ from tests.unit.telemetry.conftest import Publisher
 
 @pytest.fixture
 def example(telemetry: str) -> dict[str, Any]:
-    """Return the example configuration for hosts with known addresses."""
+    """Return the example configuration for hosts whose addresses the user lists."""
     read: dict[str, Any] = yaml.safe_load(RULES.with_name("scrape.yml").read_text(encoding="utf-8"))
     (job,) = read["scrape_configs"]
     job["static_configs"][0]["targets"] = [telemetry]

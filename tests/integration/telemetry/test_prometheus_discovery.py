@@ -1,6 +1,6 @@
-"""A real Prometheus with this project's example configuration finds hosts by their tags in the emulated EC2.
+"""A real Prometheus finds hosts by their tags in the emulated EC2, with this project's example configuration.
 
-It does not scrape hosts of other environments.
+It does not read metrics of hosts in other environments.
 """
 
 import time
@@ -21,7 +21,10 @@ KEYS = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
 
 @pytest.fixture
 def endpoint() -> Iterator[str]:
-    """Yield the URL of an emulated EC2 with one host of `production` at 127.0.0.1 and one of `staging` at 127.0.0.2."""
+    """Run an emulated EC2 and yield its URL.
+
+    It has two hosts: one of the environment `production` at 127.0.0.1, and one of `staging` at 127.0.0.2.
+    """
     server = ThreadedMotoServer("127.0.0.1", 0)
     server.start()
     url = "http://{}:{}".format(*server.get_host_and_port())
@@ -56,7 +59,7 @@ def example(endpoint: str, telemetry: str) -> dict[str, Any]:
 
 
 def test_a_host_is_found_by_its_tags_and_goes_by_its_name(prometheus: str) -> None:
-    """Check which targets Prometheus lists, whether they answer or not. At the other host's address nothing answers."""
+    """Check which hosts Prometheus lists. No server runs at the address of the second host."""
     deadline_s = time.monotonic() + WAIT_S
     while not (found := fetch(f"{prometheus}/api/v1/targets?state=active")["data"]["activeTargets"]) or any(
         target["health"] == "unknown" for target in found

@@ -1,4 +1,7 @@
-"""The publisher runs as a separate process, and the emulated CloudWatch returns the 99th percentile of its data."""
+"""Telemetry's publisher runs as a process and sends data to an emulated CloudWatch.
+
+CloudWatch must return the right 99th percentile of these data.
+"""
 
 import os
 import signal
@@ -40,7 +43,10 @@ def process(tmp_path: Path, endpoint: str) -> Iterator["subprocess.Popen[str]"]:
 
 
 def orders_until(engine: Publisher, cloudwatch: Any, name: str, stat: str) -> float:
-    """Publish orders with latencies of 10 to 1,000 µs until CloudWatch has the statistic. Return its newest value."""
+    """Publish orders with latencies of 10 to 1,000 µs until CloudWatch has the statistic `stat` of the metric `name`.
+
+    Return the newest value of this statistic.
+    """
     deadline_s = time.monotonic() + WAIT_S
     while not (values := statistic(cloudwatch, name, stat)):
         assert time.monotonic() < deadline_s, f"{name} {stat} was never published"

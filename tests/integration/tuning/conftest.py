@@ -1,4 +1,4 @@
-"""The fixture `tuning_host`: one sandbox machine that all tests of the role os_tuning share."""
+"""The fixture `tuning_host`: one sandbox machine, which all tests of this folder share."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The code paths that only Amazon Linux uses, on a Debian machine that imitates it.
+"""Code that is meant only for Amazon Linux runs here on a Debian machine that imitates Amazon Linux.
 
-These paths have never run on a real Amazon Linux.
+This code has never run on a real Amazon Linux.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ DNF = '#!/bin/sh\necho "$@" >> /run/dnf.said\n'
 
 
 def test_security_updates_are_installed_in_the_window(tuning_host: TuningHost) -> None:
-    """A script stands in for dnf, the package manager, and records its arguments."""
+    """A script replaces dnf, the package manager, and records the arguments that it gets."""
     assert tuning_host.shell("ls /usr/bin/unattended-upgrade || true") == ""
     tuning_host.shell(f"printf %s {quote(DNF)} > /usr/bin/dnf; chmod +x /usr/bin/dnf")
     timer = "trading-security-updates.timer"

@@ -1,4 +1,4 @@
-"""Each mistake of a user is reported in one line, before anything changes on a host."""
+"""Each wrong input of a user is reported in one line, before anything changes on a host."""
 
 from __future__ import annotations
 

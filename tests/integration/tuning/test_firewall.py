@@ -1,6 +1,6 @@
-"""The host's own firewall, while its security group allows all traffic.
+"""The host's own firewall. The host's security group allows all traffic here, so only this firewall protects it.
 
-A client outside of the declared networks reaches no port. A client inside reaches the declared ports only.
+A client outside of the declared networks reaches no port. A client inside of them reaches only the declared ports.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.integration.sandbox.conftest import eventually
 from tests.proofs.tuning_host import Play, TuningHost, changes
 
 HARDEN = Path(__file__).with_name("harden.yml")
-# Runs only the role's firewall tasks, because the others take longer. The fixture `loaded` runs the whole role once.
+# Runs only the role's tasks for the firewall, to save time. The fixture `loaded` runs the whole role once.
 ALONE = ("--tags", "hardening_firewall")
 DECLARED = {22, 8000, 9001, 9002}
 LISTENING = {8000, 9001, 9002, 9999}
@@ -31,7 +31,7 @@ LOADS = "Firewall trial | Load the new rules"
 REFUSALS = "/run/trading-firewall/refusals.json"
 URL = "http://169.254.169.254/latest/api/token"
 TOKEN = f"curl -s -m 5 -o /dev/null -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' {URL}"
-# Lists all files with their checksums, except files that systemd's timers, cloud-init and the user tools change.
+# Lists all files with their checksums. Left out are files that systemd's timers, cloud-init and the user tools change.
 KEPT = "-not -path '*/systemd/timers/*' -not -path '/var/lib/cloud/*' -not -name '*-'"
 FILES = f"find /etc /var/lib -type f {KEPT} -exec sha256sum {{}} + ; find /etc -type l"
 
@@ -49,7 +49,10 @@ def is_loaded(host: TuningHost) -> bool:
 
 
 def refused(host: TuningHost) -> Counter[str]:
-    """Return the number of refused packets by reason. It is empty while the host is writing its file of them."""
+    """Return how many packets the host has refused, by reason.
+
+    The result is empty while the host is writing the file with these numbers.
+    """
     written = host.shell(f"cat {REFUSALS}")
     entries = json.loads(written)["nftables"] if written.strip() else []
     counters = [entry["counter"] for entry in entries if "counter" in entry]
@@ -57,9 +60,9 @@ def refused(host: TuningHost) -> Counter[str]:
 
 
 def open_ports(address: str, *inside: str) -> set[int]:
-    """Return the TCP ports that nmap finds open.
+    """Return the TCP ports of the address that nmap finds open.
 
-    `inside` is a command such as `ip netns exec NAME` that runs nmap in another network namespace.
+    nmap runs in another network namespace when `inside` is given. `inside` is a command such as `ip netns exec NAME`.
     """
     scan = ["nmap", "-n", "-Pn", "-sS", "-p", "1-10000", "--min-rate", "4000", "--max-retries", "2", "-oG", "-"]
     found = subprocess.run([*inside, *scan, address], capture_output=True, text=True, check=True).stdout
@@ -68,7 +71,7 @@ def open_ports(address: str, *inside: str) -> set[int]:
 
 @pytest.fixture(scope="module")
 def host(tuning_host: TuningHost) -> Iterator[TuningHost]:
-    """Yield a host that listens on more ports than are declared. Its security group allows all traffic."""
+    """Yield a host that listens on more ports than its variables declare. Its security group allows all traffic."""
     for port in LISTENING:
         tuning_host.shell(f"systemd-run --quiet --unit=listens-{port} python3 -m http.server {port}")
     everything = [{"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
@@ -86,7 +89,7 @@ def host(tuning_host: TuningHost) -> Iterator[TuningHost]:
 
 @pytest.fixture(scope="module")
 def before(host: TuningHost) -> dict[str, str]:
-    """Return the host's files before the role runs. Then run the role without an operator's network."""
+    """Run the role hardening without an operator's network. Return the host's files from before this run."""
     host.play_to_the_end(HARDEN, "-e", "hardening_state=absent")
     untouched = files(host)
     play = host.play_to_the_end(HARDEN, *ALONE)
@@ -102,14 +105,17 @@ def files(host: TuningHost) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def loaded(host: TuningHost, before: dict[str, str]) -> Play:
-    """Run the whole role with this controller's address as operator and client, and return the result."""
+    """Run all tasks of the role hardening and return the result.
+
+    The run declares this controller's address as operator and as client.
+    """
     assert before
     return host.play_to_the_end(HARDEN, "-e", json.dumps(INSIDE))
 
 
 @pytest.fixture(scope="module")
 def locked_out(host: TuningHost, before: dict[str, str]) -> Play:
-    """Run the role with networks that do not contain this controller, and return the result."""
+    """Run the role hardening with declared networks that do not contain this controller. Return the result."""
     assert before
     return load(host, OUTSIDE)
 

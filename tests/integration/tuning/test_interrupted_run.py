@@ -1,4 +1,7 @@
-"""A killed run of the role os_tuning, killed at three of the points that `scripts/prove interrupted` tests."""
+"""A run of the role os_tuning is killed and repeated.
+
+This happens at three points of the role. `scripts/prove interrupted` tests many more.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The service tuned also sets kernel values. The role reports it, and stops it only when the user allows this.
+"""The service tuned also sets kernel values. The role reports the service, and stops it only if the user allows this.
 
-When the tuning is removed, the service is started again.
+When the role's tuning is removed, the role starts the service again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tests.proofs.tuning_host import TUNE, UNTUNE, TuningHost, changes
 
 VALUE = "/proc/sys/net/ipv4/tcp_notsent_lowat"
 THEIRS, OURS = "65536", "131072"
-# A stand-in for tuned, which sets its values when it starts, and restores the earlier values when it stops.
+# A fake tuned. It sets its values when it starts, and sets the earlier values again when it stops.
 STAND_IN = f"""
 [Service]
 Type=oneshot
@@ -38,7 +38,10 @@ def beside_tuned(tuning_host: TuningHost) -> Iterator[TuningHost]:
 
 
 def how_it_is(host: TuningHost) -> tuple[str, str, str]:
-    """Return the kernel's value, and systemd's words for whether tuned is active and enabled."""
+    """Return three texts: the kernel's value, whether tuned is active, and whether tuned is enabled.
+
+    The last two are systemd's words.
+    """
     shown = host.shell(f"cat {VALUE}; systemctl is-active tuned.service; systemctl is-enabled tuned.service; true")
     value, active, enabled = shown.split()
     return value, active, enabled

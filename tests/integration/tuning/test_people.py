@@ -1,6 +1,7 @@
-"""The Linux users of people: the role creates them from a list, gives each the rights of its role, and closes them.
+"""The role hardening creates Linux users for a list of people, and closes users of people who leave the list.
 
-A closed user's open sessions end. The SSH server has a command that supplies more keys, as with EC2 Instance Connect.
+A user has the rights of the person's own role, such as operator. Open sessions of a closed user end. The SSH server
+also gets keys from a command, as with EC2 Instance Connect.
 """
 
 from __future__ import annotations
@@ -20,18 +21,18 @@ from tests.integration.tuning.test_firewall import files
 from tests.proofs.tuning_host import Play, TuningHost, changes
 
 HARDEN = Path(__file__).with_name("harden.yml")
-# Runs only the role's tasks for people and SSH, because the others take longer. The fixture `settled` runs all of them.
+# Runs only the role's tasks for people and SSH, to save time. The fixture `settled` runs all tasks of the role.
 ALONE = ("--tags", "hardening_people,hardening_ssh")
 ROLES = {"anna": "deployer", "bert": "operator", "carl": "observer"}
 STRANGER = "dora"
 PROGRAM = "/usr/share/ec2-instance-connect/eic_run_authorized_keys"  # its path in Ubuntu
-# Prints all users and groups in a fixed order, because the tools that write these files reorder them.
+# Prints all users and groups in a fixed order. The tools that write these files change the order of lines.
 LISTS = "sort /etc/passwd /etc/group /etc/shadow /etc/gshadow | cut -d: -f1-2 | uniq; ls /home"
 
 
 @dataclass
 class People:
-    """People with their SSH keys, and the host to which they log in."""
+    """People with SSH keys, and the host to which they log in."""
 
     host: TuningHost
     folder: Path
@@ -44,7 +45,10 @@ class People:
         return (self.folder / f"{name}.pub").read_text(encoding="utf-8")
 
     def declared(self, *names: str, keys: dict[str, str] | None = None) -> list[dict[str, Any]]:
-        """Return the role's list of these people. `keys` names people who have another person's key."""
+        """Return these people in the form of the input hardening_operators.
+
+        `keys` gives some people the key of another person.
+        """
         given = keys or {}
         return [{"name": name, "role": ROLES[name], "keys": [self.key(given.get(name, name))]} for name in names]
 
@@ -59,7 +63,10 @@ class People:
 
     @contextmanager
     def session(self, name: str, key: str = "") -> Iterator[subprocess.Popen[str]]:
-        """Open an SSH session with a process that survives the end of its terminal, and yield the client's process."""
+        """Open an SSH session as this person and yield the client's process.
+
+        The session starts a process on the host that survives the end of its terminal.
+        """
         argv = self.argv(name, "trap '' HUP TERM; setsid sleep 1000 & echo open; cat", key)
         with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as session:
             assert session.stdout

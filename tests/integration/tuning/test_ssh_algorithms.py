@@ -1,4 +1,4 @@
-"""ssh-audit, in a pinned version, has no complaint about the algorithms of a host's SSH server."""
+"""ssh-audit, in a fixed version, has no complaint about the algorithms that a host's SSH server offers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ use_venv
 packages_apart "$cache/ssh-audit" "$0/tests/ssh/requirements.lock"
 PYTHONPATH=$cache/ssh-audit exec python -m ssh_audit.ssh_audit --skip-rate-test -jj "$1"
 """
-# OpenSSH before 9.0 offers by default only key exchanges that a quantum computer could break. Such clients need these.
+# By default, OpenSSH before 9.0 offers only key exchanges that a quantum computer could break. Such clients need these.
 EXPLAINED = {
     ("kex", "curve25519-sha256"),
     ("kex", "curve25519-sha256@libssh.org"),
@@ -33,7 +33,10 @@ def audit(address: str) -> dict[str, Any]:
 
 
 def complaints(found: dict[str, Any], kind: str) -> set[tuple[str, str]]:
-    """Return the algorithms with a note of this kind, "fail" or "warn", each with its list's name and its own name."""
+    """Return the algorithms that have a note of this kind, "fail" or "warn".
+
+    Each is the name of its list and its own name.
+    """
     return {
         (list_of, entry["algorithm"])
         for list_of in ("kex", "key", "enc", "mac")
@@ -46,7 +49,7 @@ def test_settings_by_which_the_controller_cannot_log_in_are_taken_back_and_the_p
     tuning_host: TuningHost,
 ) -> None:
     tuning_host.play_to_the_end(HARDEN, *ALONE, "-e", "hardening_state=absent")
-    # A controller that only knows this key exchange. The host offers it until the role's settings apply.
+    # A controller that knows only this key exchange. The host accepts it until the role's settings are in force.
     old = {"ansible_ssh_args": "-o KexAlgorithms=ecdh-sha2-nistp256", "hardening_firewall_confirm_seconds": 20}
     play = tuning_host.play(HARDEN, *ALONE, "-e", json.dumps(old))
     assert play.exit_code != 0

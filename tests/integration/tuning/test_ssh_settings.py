@@ -1,4 +1,4 @@
-"""The role applies settings for sshd, and accepts them only when sshd itself reports them."""
+"""The role hardening applies settings of sshd. It succeeds only when sshd itself reports these settings."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Records the tasks that ran on a host, and kills the whole run after one of them, as a power failure would."""
+"""Records which tasks ran on a host. After one of them it can kill the whole run, as a power failure would."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ description: Each name is a line in the file that the environment variable HOST_
 requirements: [enabled in the configuration]
 """
 
-# Actions that run on the controller.
+# These actions run on the controller, so their tasks are not recorded.
 LOCAL_ACTIONS = {"assert", "debug", "include_role", "include_tasks", "meta", "set_fact", "validate_argument_spec"}
 
 

@@ -1,6 +1,6 @@
-"""Fixtures for backups: a host's directories with a real journal, and a bucket in an emulated S3.
+"""Fixtures for tests of backups: a host's directories with a real journal, and a bucket in an emulated S3.
 
-The shipper, the program that sends the journal to the bucket, runs in the test's process.
+The shipper is the program that sends the journal to the bucket. It runs in the test's process.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Report = dict[str, Any]
 
 
 class Server:
-    """An emulated S3 on a loopback address, which a test can switch off."""
+    """An emulated S3 at a loopback address. A test can switch it off."""
 
     def __init__(self) -> None:
         self._server = ThreadedMotoServer("127.0.0.1", 0)
@@ -41,7 +41,7 @@ class Server:
         self.url = f"http://{self.host}:{self.port}"
 
     def empty(self) -> None:
-        """Delete all buckets and objects."""
+        """Delete all buckets and their objects."""
         httpx.post(f"{self.url}/moto-api/reset").raise_for_status()
 
     def stop(self) -> None:
@@ -49,9 +49,9 @@ class Server:
 
     @contextlib.contextmanager
     def away(self) -> Iterator[None]:
-        """Answer no request while this context is open. Afterwards the server always answers again.
+        """Until the context ends, let the S3 answer no request.
 
-        Other tests use the same server.
+        Afterwards it answers again, because other tests use it.
         """
         self._server.stop()
         try:
@@ -63,13 +63,13 @@ class Server:
 
 @functools.cache
 def client(url: str) -> Any:
-    """Return an S3 client that all tests share, because creating a client takes longer than a test."""
+    """Return an S3 client. All tests share one, because it takes longer to create a client than to run a test."""
     keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
     return boto3.client("s3", endpoint_url=url, region_name="us-east-1", **keys)
 
 
 class Host:
-    """A host's directories, its shipper, and a clock that only the test advances."""
+    """A host's directories, its shipper, and a clock that advances only when a test advances it."""
 
     def __init__(self, folder: Path, server: Server) -> None:
         self.server = server
@@ -92,13 +92,13 @@ class Host:
         self.s3.create_bucket(Bucket=BUCKET)
 
     def restarted(self) -> Shipper:
-        """Replace the shipper by a new one, which knows only the state on the disk, and return it."""
+        """Replace the shipper by a new one and return it. The new one knows only the files on the disk."""
         config = load_config(self.file)
         self.shipper = Shipper(config, Bucket(config))
         return self.shipper
 
     def look(self, seconds: float = RPO_S) -> Any:
-        """Advance the clock, call the shipper's `look` and return its result."""
+        """Advance the clock by `seconds`. Then call the shipper's `look` and return its result."""
         self.now_s += seconds
         return self.shipper.look(self.now_s)
 
@@ -108,22 +108,25 @@ class Host:
         return [one["Key"] for page in pages for one in page.get("Contents", [])]
 
     def names(self) -> list[str]:
-        """Return the names of the journal's objects, without the path before and the digest after the name."""
+        """Return the names of the journal's objects in the bucket.
+
+        A key has a path before this name and a digest after it. Both are left out.
+        """
         return [key.split("/", 4)[4].split(".")[0] for key in self.objects() if "/file/" not in key]
 
     def written(self) -> int:
-        """Return the number of bytes in the journal's open segment, without the zeros at its end.
+        """Return how many bytes of the journal's open segment have data.
 
-        A segment has a fixed size, and the part without records is zero.
+        A segment has a fixed size. After its last record, it is filled with zeros.
         """
         return len(self.recorder.writer.path.read_bytes().rstrip(b"\0"))
 
     def digest(self, journal: Path | None = None) -> str:
-        """Replay a journal (by default the host's) and return the SHA-256 of the engine's state at its end."""
+        """Replay a journal, by default the host's. Return the SHA-256 of the engine's state after the replay."""
         return str(tools.replay(journal or self.journal)["sha256"]["state"])
 
     def body(self, key: str) -> bytes:
-        """Return an object's content."""
+        """Return the content of the object with this key."""
         content: bytes = self.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
         return content
 
@@ -149,9 +152,9 @@ Fetch = Callable[..., Report]
 
 @pytest.fixture
 def fetch(host: Host, run_module: RunModule, tmp_path: Path) -> Fetch:
-    """Return a function that runs the module journal_fetch, which makes an archive of the host's bucket.
+    """Return a function that runs the module journal_fetch. The module writes the content of the bucket to an archive.
 
-    Its keyword arguments override the module's arguments. It returns the module's report.
+    The function's keyword arguments override the module's arguments. It returns the module's report.
     """
 
     def fetched(**arguments: Any) -> Report:

@@ -1,4 +1,4 @@
-"""The backup's program accepts the configuration that the role writes, and its unit has the lowest priority."""
+"""The backup's program accepts the configuration that the role writes. The program's unit has the lowest priority."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The module journal_fetch makes a journal's directory from the bucket.
+"""The module journal_fetch makes a journal's directory from the objects in the bucket.
 
-It is equal to the host's directory, or the module names what is wrong and makes nothing.
+The directory is equal to the host's directory. When an object is wrong, the module names it and makes nothing.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ password = "scrypt$1$anna"
 
 @pytest.fixture
 def shipped(host: Host) -> Host:
-    """Return a host with complete segments, a snapshot and an open segment, which are all in the bucket."""
+    """Return a host whose journal is in the bucket: complete segments, a snapshot, and an open segment."""
     host.look()
     host.recorder.run(1, 800)
     host.look()
@@ -69,7 +69,10 @@ def unpacked(archive: Path) -> Path:
 
 
 def put(host: Host, name: str, data: bytes) -> None:
-    """Put another object into the host's series, the folder in the bucket with one whole copy of its state."""
+    """Put one more object into the host's series.
+
+    A series is a folder in the bucket with a whole copy of the host's state.
+    """
     series = next(key for key in host.objects() if key.endswith("/complete")).rpartition("/")[0]
     host.s3.put_object(Bucket=BUCKET, Key=f"{series}/{name}", Body=data)
 
@@ -206,7 +209,7 @@ def test_the_accounts_come_back_by_their_hashes_and_the_newest_configuration_cou
 
 
 def packed(release: str, wheels: dict[str, str]) -> bytes:
-    """Return an archive as the module wheel_set makes it, with the list of wheels but without the wheels."""
+    """Return an archive such as the module wheel_set makes. It has the list of wheels, but not the wheels."""
     return with_manifest(render_manifest(release, wheels).encode())
 
 
@@ -240,7 +243,7 @@ def test_the_release_comes_back_that_was_in_force_last(host: Host, fetch: Fetch,
 
 
 def put_release(host: Host, release: str, *wheels: str) -> bytes:
-    """Put an installed release into the bucket, and return its archive."""
+    """Put a release into the bucket as the installed release. Return its archive."""
     digests = dict.fromkeys(wheels, "0" * 64)
     put_file(host, f"{WHEELS}{release}.tar", 1.0, packed(release, digests))
     put_file(host, IN_FORCE, 1.0, json.dumps({"wheels": digests}).encode())
@@ -266,7 +269,7 @@ def test_an_archive_that_cannot_be_read_keeps_nobody_from_the_one_that_can(
 
 
 def with_manifest(manifest: bytes, mode: Literal["w", "w:gz"] = "w") -> bytes:
-    """Return a tar archive that contains only this manifest, the list of a release's wheels."""
+    """Return a tar archive that contains only this manifest. A manifest is the list of a release's wheels."""
     entry = tarfile.TarInfo(MANIFEST)
     entry.size = len(manifest)
     buffer = io.BytesIO()
@@ -330,7 +333,10 @@ def test_the_controllers_own_release_is_recognized_by_its_name(host: Host, fetch
 
 
 def test_a_time_that_s3_contradicts_makes_no_file_the_newest() -> None:
-    """An attacker who had the host's credentials must not choose its configuration with a file of the far future."""
+    """The name of a file in the bucket can claim a time in the far future. S3 knows when the file came.
+
+    S3's time counts. Otherwise an attacker with the host's credentials could choose the host's configuration.
+    """
     came = {"20991130T000000.000000Z": 8, "20261130T085959.000000Z": 9, "20261130T070000.000000Z": 7}
     series = "hosts/AROA:i-1/trading-demo-1/20261130T060000.000000Z"
     keys = {
@@ -378,7 +384,7 @@ def foreign_below(host: Host) -> str:
 
 
 def first_range(host: Host) -> str:
-    """Remove the object with the open segment's first bytes. Return the text that names it."""
+    """Remove the object with the first bytes of the open segment. Return the text that names what is missing."""
     (snapshot,) = host.journal.glob("*.snapshot")
     number = int(snapshot.stem)
     key = next(key for key in host.objects() if f"journal/{number:012d}/{0:012d}-" in key)
@@ -411,14 +417,17 @@ def test_what_is_wrong_is_named_and_no_archive_is_written(
 
 
 def of_instance(instance: str, hour: int, *hosts: str) -> dict[str, datetime]:
-    """Return the keys, with their times, of an instance's smallest series, one for each host name."""
+    """Return keys of objects in the bucket, each with its time.
+
+    For each host name, they are the smallest series that the instance can have.
+    """
     came = datetime(2026, 11, 30, hour, tzinfo=UTC)
     series = f"{came:%Y%m%dT%H%M%S.%fZ}"
     return {f"hosts/AROA:{instance}/{host}/{series}/complete": came for host in hosts or (NAME,)}
 
 
 def test_of_several_instances_one_has_to_be_named() -> None:
-    """A new, empty instance has the newest series, but the user wants the lost instance's series."""
+    """The new, empty instance has the newest series, but the user needs the series of the lost instance."""
     keys = {**of_instance("i-lost", 8), **of_instance("i-new", 9)}
     with pytest.raises(BackupError, match=r"i-lost \(until 2026-11-30T08:00:00\+00:00\), i-new \(until .*aws_backup_"):
         choose(keys, NAME)

@@ -1,4 +1,4 @@
-"""The release with which a lost host is rebuilt is chosen before anything is created."""
+"""The release with which a lost host is rebuilt is chosen before the rebuild creates anything."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ DECIDED = (
 
 
 def case(release: str, ran: str, own: str = OWN) -> dict[str, Any]:
-    """Return the variables about a lost host: the user's choice, the release it ran, and the controller's release."""
+    """Return the role's variables about a lost host.
+
+    `release` is the user's choice. `ran` is the release that the lost host ran. `own` is the controller's release.
+    """
     archive = f"/rebuilds/{ran}.tar" if ran else ""
     found = {"release": ran, "controller_release": own, "release_archive": archive, "release_sha256": "0" * 64}
     return {
@@ -46,7 +49,7 @@ CASES = {
 
 
 def run_play(folder: Path, play: dict[str, Any], hosts: dict[str, Any]) -> None:
-    """Run a play on these hosts, which are all this machine. The test fails when the play fails."""
+    """Run a play on these hosts, all of which are this machine. The test fails when the play fails."""
     (folder / "play.yml").write_text(yaml.safe_dump([play]))
     (folder / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts}}))
     program = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", f"{folder}/hosts.yml"]
@@ -58,7 +61,7 @@ def run_play(folder: Path, play: dict[str, Any], hosts: dict[str, Any]) -> None:
 
 @pytest.fixture(scope="module")
 def decided(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
-    """Run all cases in one run of Ansible, and return the decision about each."""
+    """Run all cases in one run of Ansible. Return what was decided in each case."""
     folder = tmp_path_factory.mktemp("rebuild")
     tasks = [task for task in yaml.safe_load((ROLE / "tasks/lost.yml").read_text()) if task["name"] in DECIDED]
     assert len(tasks) == len(DECIDED)
@@ -139,7 +142,7 @@ def test_nothing_is_made_before_that_is_decided() -> None:
 
 
 def test_the_wheels_of_each_installed_release_stay_for_a_rollback(tmp_path: Path) -> None:
-    """A series contains the files that exist when it begins. For a rollback it needs the wheels of all releases."""
+    """A new series contains only files that exist when it begins. A rollback needs the wheels of an earlier release."""
     wheels, new, gone = tmp_path / "wheels", "b" * 16, "c" * 16
     wheels.mkdir()
     for release in (OLD, new):

@@ -1,4 +1,4 @@
-"""The objects that the shipper puts into the bucket: normally, without the bucket, and after a restart."""
+"""Which objects the shipper puts into the bucket: normally, after the bucket was unreachable, and after a restore."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_a_changed_configuration_goes_once_and_the_one_before_stays(host: Host) 
 
 
 def test_a_new_series_has_each_file_again(host: Host) -> None:
-    """Otherwise a rebuild after a rollback would find only the newest release's wheels."""
+    """A rebuild may use an older release after a rollback, so a series needs the wheels of that release."""
     for release in ("a", "b"):
         (host.etc / f"{release}.toml").write_text(release)
     for seconds in (0, 90_000):
@@ -205,7 +205,7 @@ def test_a_segment_that_only_proves_the_newest_snapshot_is_no_loss(host: Host) -
 
 
 def test_a_segment_that_is_not_what_was_sent_of_it_begins_a_new_series(host: Host) -> None:
-    """After a power failure, a host's disk has less of the journal than was in memory and sent."""
+    """After a power failure, the host's disk can lack a part of the journal that was already sent."""
     host.look()
     path = host.recorder.writer.path
     os.truncate(path, 100)
@@ -228,7 +228,7 @@ def test_another_journal_in_its_place_begins_a_new_series(host: Host) -> None:
 
 @pytest.mark.parametrize("away", ["empty", "not there"])
 def test_a_journal_that_is_away_is_no_shipped_journal(host: Host, away: str) -> None:
-    """The directory is empty when the journal's volume is not mounted. A wrong path does not exist."""
+    """The directory is empty when the journal's volume is not mounted. At a wrong path there is no directory."""
     host.look()
     host.journal.rename(host.journal.with_name("elsewhere"))
     if away == "empty":

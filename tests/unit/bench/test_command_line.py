@@ -1,4 +1,4 @@
-"""The load generator's command reports a user's mistakes: wrong input, a closed port, or another service there."""
+"""The load generator's command reports three mistakes: wrong input, a closed port, and another service at the port."""
 
 import os
 import signal
@@ -32,7 +32,7 @@ Bench = Callable[..., Run]
 
 @pytest.fixture
 def bench(capsys: pytest.CaptureFixture[str]) -> Iterator[Bench]:
-    """Return a function that runs the command's main function in this process. Restore the signal handlers."""
+    """Return a function that runs the command's main function here. At the end, restore the signal handlers."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def run(*options: str | Path) -> Run:
@@ -120,7 +120,7 @@ def test_the_help_explains_the_exit_codes(bench: Bench) -> None:
 def test_it_needs_nothing_but_the_standard_library(password_file: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    # With -S Python finds no installed packages.
+    # With the option -S, Python finds no installed packages.
     command = [sys.executable, "-S", "-m", "trading_bench", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--account", "test", "--symbol", "TEST", "--password-file", str(password_file)]
     sources = str(Path(__file__).parents[3] / "files/engine/src")

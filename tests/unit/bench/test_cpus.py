@@ -1,4 +1,4 @@
-"""The CPUs on which the load generator runs, and whether it may use them in a busy loop."""
+"""On which CPUs the load generator runs, and whether it may keep them busy all the time."""
 
 import os
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def test_anything_else_is_refused(text: str) -> None:
 
 @pytest.fixture
 def own_affinity() -> Iterator[set[int]]:
-    """Yield the CPUs that this process may use, and restore them afterwards."""
+    """Yield the CPUs that this process may use. At the end, allow it to use the same CPUs again."""
     before = os.sched_getaffinity(0)
     yield before
     os.sched_setaffinity(0, before)

@@ -1,6 +1,6 @@
 """Which disturbances of the machine set a slice of the load aside, and which do not.
 
-A slice that is set aside does not count for the verdict.
+A slice is a tenth of a second. A slice that is set aside does not count for the verdict.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ NORMAL, SLOW = QUIET_NS * 10, QUIET_NS * 40
 
 
 def ten_slices() -> Recording:
-    """Return a recording of one second, which is ten slices, with an order in each millisecond."""
+    """Return a recording of one second, which is ten slices. It has one order in each millisecond."""
     made = Recording(rate_per_s=1000, slots=1000, warmup_slots=0)
     for slot in range(1000):
         made.intended_ns[slot] = BEGIN + slot * MS
@@ -44,7 +44,8 @@ def record(
 def aside(seen: Seen, waited_ms: dict[int, int] | None = None) -> list[int]:
     """Return the numbers of the slices that are set aside.
 
-    `waited_ms` has by slice how many ms an order waits there. The wait begins 49 ms after the slice's start.
+    `waited_ms` says for some slices how many ms one of their orders waits. This order is sent 49 ms after the slice's
+    start.
     """
     longest = {number: (at(number * 100 + 49), at(number * 100 + 49 + ms)) for number, ms in (waited_ms or {}).items()}
     found: list[Slice] = slices(ten_slices(), seen, longest)
@@ -61,7 +62,7 @@ def test_a_slow_loop_sets_its_slice_aside_and_the_one_after() -> None:
 
 
 def test_a_late_witness_alone_proves_nothing() -> None:
-    """A long system call of the engine delays the witness as well."""
+    """A witness is a thread that should wake up each millisecond. A long system call of the engine delays it too."""
     assert aside(see([(record({1: [[at(450), 5 * MS, NORMAL]]}), Offset())])) == []
 
 
@@ -96,7 +97,7 @@ def test_what_others_took_excuses_no_longer_stall() -> None:
 
 
 def test_what_others_took_of_the_generator_s_cpu_is_a_disturbance() -> None:
-    """A load generator that waits for its CPU sends late and reads replies late. The engine is not the cause."""
+    """A load generator that waits for its CPU sends late and reads replies late. This is not the engine's fault."""
     waited = {"from_ns": at(410), "to_ns": at(490), "waited_ns": 5 * MS}
     seen = see([(record({}, [waited]), Offset())])
     assert aside(seen, {4: 6}) == [4, 5]
@@ -104,7 +105,10 @@ def test_what_others_took_of_the_generator_s_cpu_is_a_disturbance() -> None:
 
 
 def test_too_little_to_disturb_a_slice_explains_a_wait_in_the_one_after() -> None:
-    """Otherwise one long wait on a busy machine would make all slices around it count again."""
+    """A disturbance that is too short to set a slice aside still counts in the slice after a disturbed slice.
+
+    Otherwise, on a busy machine, one long wait would make all slices around it count again.
+    """
     much = {"from_ns": at(410), "to_ns": at(490), "outside_ns": 5 * MS}
     little = {"from_ns": at(500), "to_ns": at(590), "outside_ns": int(1.5 * MS)}
     assert aside(see([(record({}, [much, little]), Offset())]), {5: 8}) == [4, 5]
@@ -112,7 +116,7 @@ def test_too_little_to_disturb_a_slice_explains_a_wait_in_the_one_after() -> Non
 
 
 def test_an_order_that_the_machine_does_not_explain_leaves_other_slices_alone() -> None:
-    """A busy controller disturbs every slice. One slow order must not make all the other slices count."""
+    """A busy controller disturbs every slice. One slow order must not make the other slices count."""
     samples = [{"from_ns": at(ms), "to_ns": at(ms + 100), "outside_ns": 6 * MS} for ms in range(0, 1000, 100)]
     assert aside(see([(record({}, samples), Offset())]), {4: 30}) == [0, 1, 2, 3, *range(5, 10)]
 
@@ -144,12 +148,12 @@ def test_many_short_disturbances_excuse_no_long_stall() -> None:
 
 
 def away(from_ms: int, to_ms: int) -> list[list[int]]:
-    """Return a witness's marks for a machine that was away for 80 ms of each 100 ms."""
+    """Return the marks of a witness on a machine that does not run for 80 ms of each 100 ms."""
     return [[at(ms), 80 * MS, SLOW] for ms in range(from_ms, to_ms, 100)]
 
 
 def test_a_queue_that_the_machine_left_behind_is_its_own() -> None:
-    """The machine is away for 80 ms of each 100 ms. Each slice adds 60 ms to the backlog, and later orders wait."""
+    """The machine does not run for 80 ms of each 100 ms. In each slice the queue of orders grows by 60 ms."""
     seen = see([(record({1: away(10, 1000)}), Offset())])
     everywhere = list(range(10))
     assert aside(seen, {9: 500}) == everywhere, "480 ms that it left behind, and what it was away meanwhile"
@@ -157,7 +161,10 @@ def test_a_queue_that_the_machine_left_behind_is_its_own() -> None:
 
 
 def test_a_queue_is_served_with_what_the_engine_does_not_need() -> None:
-    """The machine is away for 400 ms and then for 1 ms of each 100 ms. The engine serves 19 ms of the queue a slice."""
+    """The machine does not run for 400 ms, and then for 1 ms of each 100 ms.
+
+    In each later slice, the engine has 19 ms in which it can reduce the queue of orders.
+    """
     marks = [[at(10), 390 * MS, SLOW], *([at(ms), 0, SLOW] for ms in range(410, 1000, 100))]
     seen = see([(record({1: marks}), Offset())])
     everywhere = list(range(10))
@@ -171,7 +178,7 @@ def test_a_queue_excuses_no_stall_that_the_engine_made() -> None:
 
 
 def test_what_others_took_in_two_slices_is_divided_between_them() -> None:
-    """Half of each sample belongs to the previous slice. If it counted twice, a queue would seem to exist."""
+    """Half of each sample belongs to the slice before. If it counted in both slices, a queue would seem to exist."""
     samples = [{"from_ns": at(ms), "to_ns": at(ms + 100), "outside_ns": 15 * MS} for ms in range(50, 950, 100)]
     assert aside(see([(record({}, samples), Offset())]), {9: 60}) == list(range(9))
 
@@ -208,7 +215,7 @@ def test_the_offset_of_clocks_comes_from_the_fastest_reply() -> None:
     for slot, trip_ns in enumerate((400_000, 60_000, 900_000)):
         made.sent_ns[slot] = made.intended_ns[slot]
         made.answered_ns[slot] = made.sent_ns[slot] + trip_ns
-        # The engine's time is 3 s ahead of its host's clock, which is 2 s ahead of the generator's clock.
+        # The engine's time is 3 s ahead of the clock of its host. This clock is 2 s ahead of the generator's clock.
         made.engine_ns[slot] = made.sent_ns[slot] + trip_ns // 2 + 5_000 * MS
     offset = offset_of(record({}, engine_ahead_ns=3_000 * MS), made)
     assert offset == Offset(ns=2_000 * MS, uncertain_ns=30_000)

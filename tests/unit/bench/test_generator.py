@@ -1,4 +1,4 @@
-"""The time at which each reply counts as received, when one read returns several replies."""
+"""When does a reply count as received? One read of the socket can return several replies."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LATE_NS = 2_000_000
 
 
 class Listener:
-    """A stand-in for the feed's subscriber, which records the calls of `answered`."""
+    """A fake subscriber of the feed. It records the calls of its method `answered`."""
 
     def __init__(self, feed: socket.socket) -> None:
         self.socket = feed

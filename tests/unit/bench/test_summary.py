@@ -1,4 +1,4 @@
-"""The figures in a report, from recorded times, with and without the time when the machine was disturbed."""
+"""The figures that a report computes from recorded times, with and without the time that was disturbed."""
 
 import html.parser
 import json
@@ -100,7 +100,7 @@ def test_nothing_answered_still_gives_a_table_and_a_report() -> None:
 
 
 def test_figures_without_the_disturbed_time_stand_beside_those_of_all_of_it() -> None:
-    # The orders from 200 to 299 ms waited 30 ms. The machine was away for 40 ms then.
+    # The orders from 200 to 299 ms waited for 30 ms, because the machine did not run for 40 ms.
     latencies_us = [100] * 200 + [30_000] * 100 + [100] * 700
     mark = [1_000_000_000 + 200_000_000, 40_000_000, 900_000]
     witness = {
@@ -123,7 +123,8 @@ def test_figures_without_the_disturbed_time_stand_beside_those_of_all_of_it() ->
     summary = summary_of(recording(latencies_us), own)
     assert summary["latency_corrected_us"]["p99"] == 30_000
     assert summary["undisturbed"]["latency_corrected_us"]["max"] == 100
-    # The mark's first millisecond belongs to the previous slice, and the next slice serves the queue.
+    # Three slices are set aside: the one in which the mark begins, the next one, and the one after, which still has a
+    # queue.
     assert summary["disturbance"]["set_aside"] == 3
     assert summary["disturbance"]["causes"] == {"the CPU was slowed": 2, "right after": 1}
     assert "the machine disturbed 30 % of the time" in table(summary)
@@ -131,7 +132,7 @@ def test_figures_without_the_disturbed_time_stand_beside_those_of_all_of_it() ->
 
 
 class References(html.parser.HTMLParser):
-    """An HTML parser that collects all references that would make a browser load a file."""
+    """An HTML parser that collects every reference that lets a browser load a file."""
 
     def __init__(self) -> None:
         super().__init__()

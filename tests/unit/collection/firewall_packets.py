@@ -1,7 +1,7 @@
-"""Sends packets through the firewall rules that it gets on standard input, and prints each outcome as JSON.
+"""Sends packets through firewall rules. It reads the rules from standard input, and prints each outcome as JSON.
 
-Run it in its own network namespace: `unshare --map-root-user --net python -m …`. It makes a second namespace for the
-clients.
+It must run in a network namespace of its own: `unshare --map-root-user --net python -m …`. It makes a second namespace
+for the clients.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ LIMIT_S = 30.0
 HOST, CLIENT, OPERATOR, GENERATOR = "198.18.78.1", "198.18.78.2", "198.18.78.3", "198.18.78.4"
 HOST_IPV6, CLIENT_IPV6 = "fd00:78::1", "fd00:78::2"
 ORDERS, SSH, TELEMETRY, OTHER = 9001, 22, 8000, 9999
-# Rules of another program: connections to order entry are not tracked, and another port is redirected to order entry.
+# Rules of another program. Connections to order entry are not tracked. Connections to another port are redirected to
+# order entry.
 OF_OTHERS = f"""
 table ip others {{
   chain early {{ type filter hook prerouting priority -400; tcp dport {ORDERS} notrack; }}
@@ -33,7 +34,8 @@ table ip others {{
 }}
 """
 MEASURES = f"add element inet trading generators {{ {GENERATOR} timeout 1m }}"
-# For each case: its name, the client's address, the destination's address and port, and rules to load beforehand.
+# The cases. Each has a name, the client's address, the destination's address and port, and rules that are loaded
+# before.
 CASES = [
     ("a client", CLIENT, HOST, ORDERS, ""),
     ("a client over IPv6", CLIENT_IPV6, HOST_IPV6, ORDERS, ""),
@@ -53,7 +55,10 @@ CASES = [
 
 @contextmanager
 def neighbour() -> Iterator[tuple[str, ...]]:
-    """Make a second network namespace with a link to this one. Yield the words that run a command there."""
+    """Make a second network namespace that is linked to this one.
+
+    Yield the words that must precede a command so that it runs in the second namespace.
+    """
     with subprocess.Popen(
         ["unshare", "--net", "sh", "-c", "echo ready; exec cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as other:
@@ -77,7 +82,7 @@ def _ip(*words: str, within: tuple[str, ...] = ()) -> None:
 
 @contextmanager
 def inside(there: str) -> Iterator[None]:
-    """Let the calling thread create its sockets in the network namespace of the file `there`."""
+    """Let the calling thread create its sockets in another network namespace. `there` is the namespace's file."""
     libc = ctypes.CDLL(None, use_errno=True)
     with open("/proc/thread-self/ns/net") as home, open(there) as other:
         assert libc.setns(other.fileno(), CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
@@ -88,7 +93,7 @@ def inside(there: str) -> Iterator[None]:
 
 
 def counted() -> dict[str, int]:
-    """Return the number of packets that each counter of the rules has counted."""
+    """Return how many packets each counter of the rules has counted."""
     said = subprocess.run(
         [NFT, "--json", "list", "counters", "table", "inet", "trading"], capture_output=True, check=True
     )
@@ -97,9 +102,10 @@ def counted() -> dict[str, int]:
 
 
 def outcome(sock: socket.socket, to: tuple[str, int]) -> str:
-    """Connect, and return `answered`, or the names of the counters that increased instead.
+    """Connect to the address and port `to`, and return what happens.
 
-    Return `closed` for a connection without an answer, and `nothing` after a deadline.
+    When the server answers, return `answered`. When it closes the connection, return `closed`. When counters of the
+    rules increase, return their names. After a deadline, return `nothing`.
     """
     before = counted()
     sock.setblocking(False)
@@ -116,7 +122,10 @@ def outcome(sock: socket.socket, to: tuple[str, int]) -> str:
 
 
 def echo(port: int) -> None:
-    """Answer connections to this port with the bytes that they send, over IPv4 and IPv6, until the process ends."""
+    """Listen at this port until the process ends, over IPv4 and IPv6.
+
+    Each connection gets back the bytes that it sends.
+    """
     listener = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
 
     def serve() -> None:

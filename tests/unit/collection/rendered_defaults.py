@@ -1,7 +1,8 @@
-"""Prints as JSON the values of each role's defaults when no variable is set: {role: {input: value}}.
+"""Prints, as JSON, the values that the roles' inputs have by default: {role: {input: value}}.
 
-An input is missing if its default is known only later, from facts of a host, an answer of AWS, or the user's
-environment. It is a separate program, because Ansible's collection loader changes Python's imports permanently.
+An input is left out if its default is known only later. It then depends on facts of a host, an answer of AWS, or the
+user's environment. This is a separate program, because Ansible's collection loader changes Python's imports
+permanently.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar
 
-# Words in defaults that depend on the user's environment or files, or on facts of a host.
+# A default with one of these words depends on the user's environment or files, or on facts of a host.
 KNOWN_LATER = ("lookup(", "role_path", "ansible_", "inventory_hostname")
 
 
@@ -24,7 +25,7 @@ def main() -> None:
     root = Path(sys.argv[1])
     init_plugin_loader([str(root / "collections")])
     roles = sorted((root / "roles").iterdir())
-    # All roles' defaults together, because a role can use the defaults of another role of its play.
+    # The defaults of all roles together, because a default can use the default of another role in its play.
     defaults = {name: value for role in roles for name, value in load(role / "defaults/main.yml").items()}
     print(json.dumps({role.name: rendered(role, defaults) for role in roles}))
 

@@ -1,6 +1,6 @@
-"""The audit's timeline of events on hosts and in the AWS account, at the terminal, as JSON and as HTML.
+"""The audit's list of events on hosts and in the AWS account: at the terminal, as JSON, and as a page.
 
-No text of an event becomes markup.
+A text in an event never becomes markup of the page.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ class Texts(HTMLParser):
 
 @pytest.fixture(scope="module")
 def audited(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """Run the audit for a host with events and a host without readable events.
+    """Run the audit for two hosts. One has events, and the events of the other cannot be read.
 
-    Return the folder of its reports and its output.
+    Return the folder with the reports, and the output.
     """
     folder = tmp_path_factory.mktemp("audit")
     (folder / "play.yml").write_text(PLAY)

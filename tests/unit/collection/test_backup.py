@@ -1,4 +1,4 @@
-"""The commands of backup and restore, on a directory tree in which links lead to the state on another disk."""
+"""The commands of backup and restore. In the test's directory tree, the state is on another disk, behind links."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TASKS = Path(__file__).parents[3] / "roles/trading_engine/tasks"
 
 
 def tasks(node: Any) -> Iterator[dict[str, Any]]:
-    """Yield every task of a list, also those in blocks."""
+    """Yield every task of a list of tasks. The tasks within blocks are included."""
     for task in node:
         yield task
         for key in ("block", "rescue", "always"):
@@ -30,7 +30,10 @@ def task(file: str, name: str) -> dict[str, Any]:
 
 @pytest.fixture
 def host(tmp_path: Path) -> Path:
-    """Return a host's root directory. /var/lib/trading, the ITCH log and the passwords are links to another disk."""
+    """Return the root directory of a host.
+
+    Three things are links to another disk: /var/lib/trading, the ITCH log, and the passwords.
+    """
     root, disk = tmp_path / "root", tmp_path / "disk"
     for path in (root / "var/lib", root / "etc/trading", disk / "trading/journal", disk / "itch", disk / "secrets"):
         path.mkdir(parents=True)

@@ -1,4 +1,7 @@
-"""Tasks run as the user that they name, even if group_vars set `ansible_become`, which beats the keyword `become`."""
+"""Each task runs as the Linux user that it names, even when the variable `ansible_become` says otherwise.
+
+A user of the collection can set this variable, for example in group_vars. It has priority over the keyword `become`.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,10 @@ PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
 
 
 def nodes(tasks: list[dict[str, Any]], inside: dict[str, Any] | None = None) -> Iterator[dict[str, Any]]:
-    """Yield every task and block of a list, together with the delegation and the variables of its outer blocks."""
+    """Yield every task and block of a list.
+
+    Each comes with the delegation and the variables of the blocks around it.
+    """
     for task in tasks:
         outer: dict[str, Any] = inside or {}
         kept: dict[str, Any] = {key: outer[key] for key in ("become", "delegate_to") if key in outer}

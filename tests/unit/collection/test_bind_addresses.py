@@ -1,4 +1,4 @@
-"""Engine, feed and telemetry listen on the given addresses. Programs on the host reach them there."""
+"""Engine, feed and telemetry listen at the addresses that the user gives. The host's own programs connect there."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHOWN = (
 
 
 def rendered(folder: Path, variables: dict[str, Any]) -> tuple[dict[str, str], str]:
-    """Render the roles' files with these variables. Return them by name, and Ansible's output."""
+    """Render the roles' files with these variables. Return the files by name, and the output of Ansible."""
     files = [ROOT / "roles" / name for name in ("trading_engine/defaults", "telemetry/defaults", "slo/defaults")]
     play = {
         "hosts": "localhost",

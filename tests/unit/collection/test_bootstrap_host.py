@@ -1,4 +1,7 @@
-"""scripts/bootstrap-host refuses invalid input and names it. `scripts/prove bootstrap` runs it on machines."""
+"""scripts/bootstrap-host refuses invalid input, and its message names the input.
+
+`scripts/prove bootstrap` runs the script on machines.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ with_curl = pytest.mark.skipif(not shutil.which("curl"), reason="it would instal
 
 @pytest.fixture
 def debian(tmp_path: Path) -> dict[str, str]:
-    """Return the environment variables of a run on Debian 12 with a local file as the release."""
+    """Return the environment variables of a run on Debian 12. The release to install is a local file."""
     os_release = tmp_path / "os-release"
     os_release.write_text('ID=debian\nVERSION_ID="12"\n', encoding="utf-8")
     tarball = tmp_path / "lowlatency-trading-0.1.0.tar.gz"
@@ -56,7 +59,7 @@ def server(tmp_path: Path) -> Iterator[str]:
 
 
 def refusal(environment: dict[str, str], user: int | None = None) -> str:
-    """Run the script, which must fail, and return its last error message."""
+    """Run the script, which must fail. Return its last error message."""
     done = subprocess.run(
         ["bash", "-s"],
         input=SCRIPT,
@@ -76,7 +79,7 @@ def test_it_fits_into_user_data_with_room_for_a_users_own_lines() -> None:
 
 
 def without_start(command: str = "", environment: dict[str, str] | None = None) -> str:
-    """Run the script without its last line, which starts it, and then a command. Return the output of both."""
+    """Run the script without its last line, which calls `main`. Then run a command. Return the output of both."""
     functions, start, _ = SCRIPT.rpartition('\nmain "$@"\n')
     assert start
     script = f"exec 2>&1\n{functions}\n{command}"

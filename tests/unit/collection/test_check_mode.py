@@ -1,4 +1,4 @@
-"""In check mode, playbooks report the changes that they would make on a host, even if the host is new."""
+"""In check mode, the playbooks report what they would change on a host. This also works on a new host."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[3]
 
 
-# No task may become root on the controller. One that tries gets an error.
+# No task may become root on the controller. A task that tries it gets an error.
 GROUP_VARS = """\
 ansible_become: true
 ansible_become_exe: /nonexistent/sudo
@@ -19,7 +19,7 @@ ansible_become_exe: /nonexistent/sudo
 
 
 def play(tmp_path: Path, name: str, *arguments: str, succeeds: bool = True) -> str:
-    """Run a playbook in check mode with this machine as its only host, and return its output."""
+    """Run a playbook in check mode and return its output. This machine is its only host."""
     inventory = tmp_path / "inventory.ini"
     inventory.write_text(
         f"[trading]\nhost-1 ansible_connection=local ansible_become=false ansible_python_interpreter={sys.executable}\n"

@@ -1,4 +1,4 @@
-"""scripts/audit-dependencies passes or fails by the reports of pip-audit."""
+"""scripts/audit-dependencies reads the reports of pip-audit. They decide whether it succeeds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SKIPPED = {"name": "writer", "skip_reason": "not found"}
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, **reports: list[dict[str, Any]] | None) -> None:
-    """Let the vulnerability services return these packages, by service. A service with None does not answer."""
+    """Let each vulnerability service report these packages. A service with the value None does not answer."""
 
     def ask(_lock: Path, service: str) -> dict[str, Any] | None:
         report = reports.get(service)

@@ -1,6 +1,7 @@
-"""The deployment of a release to a host with several engines.
+"""A release is deployed to a host with several engines.
 
-The release is tried with all engines before one is stopped. If one engine fails, none of them keeps the release.
+All engines try the release before the first of them is stopped. If one engine fails, all engines keep their earlier
+release.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def noted(what: str, **task: Any) -> dict[str, Any]:
 
 
 def stand_in(task: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Replace the parts of a task that need a host, and return the task. The engine `failing` does not pass."""
+    """Return the task with those parts replaced that need a host. The engine `failing` fails."""
     kept = {key: value for key, value in task.items() if key in ("name", "loop", "when", "check_mode", "register")}
     unit = "__trading_engine_part.unit"
     if "lowlatency.trading.release_switch" in task:
@@ -65,10 +66,10 @@ def written(tasks: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
 
 
 def deployed(folder: Path, name: str, failing: str, left: str, ahead: tuple[str, ...] = (), **links: str) -> Told:
-    """Run the tasks of a deployment on a stand-in for a host, and return what they did and said.
+    """Run the tasks of a deployment on this machine. Return what they did, and their messages.
 
-    The engine `failing` fails, and then the link `current` leads to the release `left`. The engines `ahead` already run
-    the new release. `links` are the releases to which links lead before the deployment.
+    The engine `failing` fails. Then the link `current` leads to the release `left`. The engines in `ahead` already run
+    the new release. `links` are further links, each with the release to which it leads before the deployment.
     """
     links = {"current": NEW if ahead else OLD, **links}
     for link, release in links.items():

@@ -1,4 +1,4 @@
-"""The engine accepts the configuration that the role trading_engine writes from its inputs."""
+"""The engine accepts the configuration that the role trading_engine writes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ FIRMS = {"ACME": {"mpids": ["ACME", "ACMX"]}, "a.b": {"mpids": ["AB"]}}
 
 
 def written(folder: Path, **inputs: Any) -> Path:
-    """Render the role's configuration with these inputs, write it into the folder, and return its path."""
+    """Render the role's configuration with these inputs. Write it into the folder, and return its path."""
     more: dict[str, Any] = {"trading_engine_settings": {"accounts": {"file": str(folder / "accounts.toml")}}, **inputs}
-    # Ansible prints the file, because its module that writes templates takes longer than everything else.
+    # Ansible only prints the file. Its module that writes templates would take most of the test's time.
     template = f"{{{{ lookup('ansible.builtin.template', '{ROLE}/templates/etc/trading/engine.toml.j2') }}}}"
     words = ["-m", "debug", "-a", json.dumps({"msg": template})]
     words += ["-e", f"@{ROLE}/defaults/main.yml", "-e", f"@{ROLE}/vars/main.yml"]

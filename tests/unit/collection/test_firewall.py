@@ -1,4 +1,4 @@
-"""The rules of the host's firewall, which nft loads in a network namespace of the test."""
+"""The rules of the host's firewall. nft loads them in a network namespace that only the test uses."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ ROLE = Path(__file__).parents[3] / "roles/hardening"
 APART = ("unshare", "--map-root-user", "--net")
 NFT = "/usr/sbin/nft"
 OPERATOR = {"trading_operator_cidr": "198.51.100.7/32", "hardening_silent_users": ["games"]}
-# Cases of firewall_packets, in whose connections the connection table has entries.
+# Cases of firewall_packets in which the kernel's connection table has entries for the connections.
 OF_OPERATORS = ("an operator", "no operator", "a balancer that asks for the health", "a balancer that logs in")
-# Ids of users that may be missing on this machine. The role has created the user `made`.
+# User ids in place of users who may be missing on this machine. The role has created the user `made`.
 UIDS = {"root": 0, "games": 5, "daemon": 1, "trading-publish": 996, "cwagent": 997}
 MADE = {"results": [{"item": "made", "uid": 998}, {"item": "made in check mode"}]}
 
 
 def rules(folder: Path, variables: dict[str, Any]) -> str:
-    """Render the rules with these variables, let nft check them, and return them."""
+    """Render the firewall's rules with these variables. Let nft check them, and return them."""
     target = folder / "rules.nft"
     given = {"src": str(ROLE / "templates/etc/trading-firewall.nft.j2"), "dest": str(target)}
     done = subprocess.run(
@@ -47,7 +47,7 @@ def rules(folder: Path, variables: dict[str, Any]) -> str:
 
 
 def loaded(text: str) -> str:
-    """Load the rules twice, as at a change of them, and return nft's list of the rules."""
+    """Load the rules twice, as a change of the rules does. Return the rules as nft lists them."""
     script = f"{NFT} --file - && {NFT} --stateless list table inet trading"
     done = subprocess.run(
         [*APART, "sh", "-c", script],

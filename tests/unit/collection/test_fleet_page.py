@@ -1,4 +1,7 @@
-"""The tasks for the page of many hosts print no host's token, and remove the files of a host that was removed."""
+"""The tasks that configure the page of many hosts.
+
+They print no token of a host. When a host is removed from the list, they remove its files.
+"""
 
 from __future__ import annotations
 

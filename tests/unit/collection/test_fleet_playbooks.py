@@ -1,4 +1,4 @@
-"""Playbooks in an environment whose hosts are launched by groups."""
+"""Playbooks in an environment in which Auto Scaling groups launch the hosts."""
 
 from __future__ import annotations
 

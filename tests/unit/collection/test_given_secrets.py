@@ -1,4 +1,4 @@
-"""A secret that cannot be read ends a run before it changes anything. No run prints a secret."""
+"""A secret that cannot be read ends a run before the run changes anything. No run prints a secret."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROLES = ("lowlatency.trading.trading_engine : ", "lowlatency.trading.telemetry :
 def run(
     folder: Path, playbook: str, *arguments: str, hosts: tuple[str, ...] = ("host-1",)
 ) -> subprocess.CompletedProcess[str]:
-    """Run a playbook in check mode on these hosts, which are all this machine, and return the finished process."""
+    """Run a playbook in check mode and return the finished process. All these hosts are this machine."""
     inventory = folder / "inventory.ini"
     local = f"ansible_connection=local ansible_python_interpreter={sys.executable}"
     inventory.write_text("\n".join(["[trading]", *(f"{host} {local}" for host in hosts), ""]), encoding="utf-8")
@@ -36,7 +36,7 @@ def run(
 
 
 def assert_first(output: str) -> None:
-    """Check that the run changed nothing, and that only the collection of facts and the checks of secrets ran."""
+    """Check that the run changed nothing. It may only have collected facts and checked secrets."""
     tasks = [line.partition("[")[2] for line in output.splitlines() if line.startswith("TASK [")]
     others = [task for task in tasks if not task.startswith("Gathering Facts")]
     assert others
@@ -46,7 +46,10 @@ def assert_first(output: str) -> None:
 
 
 def encrypted(folder: Path, name: str) -> Path:
-    """Write group_vars with one encrypted variable, and return the file. The password's file no longer exists."""
+    """Write a file group_vars/all.yml with one encrypted variable, and return its path.
+
+    The file with the password is deleted, so the variable cannot be decrypted.
+    """
     password = folder / "password"
     password.write_text("of the vault", encoding="utf-8")
     command = ["ansible-vault", "encrypt_string", "--vault-password-file", str(password), "--stdin-name", name]

@@ -1,4 +1,4 @@
-"""pre-commit runs the same checks as scripts/lint, and accepts only commit messages as in CONTRIBUTING.md."""
+"""pre-commit runs the same checks as scripts/lint. It accepts only commit messages in the form of CONTRIBUTING.md."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_hooks_files_are_some_of_the_checkout(hook: dict[str, Any]) -> None:
 
 
 def takes(message: str) -> bool:
-    """Return whether the hook accepts a commit message. It searches in the same way as pre-commit's pygrep."""
+    """Return whether the hook accepts a commit message. Its regular expression is used as by pre-commit."""
     (hook,) = (hook for hook in HOOKS if hook["id"] == "message")
     assert hook["args"] == ["--negate", "--multiline"]
     return re.search(hook["entry"].encode(), message.encode(), re.MULTILINE | re.DOTALL) is not None

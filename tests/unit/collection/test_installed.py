@@ -1,4 +1,4 @@
-"""The roles install files on a host with the owner, group and mode that files/installed.yml declares."""
+"""Roles install files on a host. files/installed.yml declares the owner, group and mode of each file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import yaml
 ROOT = Path(__file__).parents[3]
 DECLARED: list[dict[str, str]] = yaml.safe_load((ROOT / "files/installed.yml").read_text(encoding="utf-8"))
 MODULES = ("template", "copy", "file", "get_url", "engine_accounts")
-# Paths on the controller, and paths that no longer exist after the run.
+# Paths on the controller, and paths of files that are deleted before the run ends.
 ELSEWHERE = re.compile(r"^/var/cache/|\.restored|__trading_engine_(?:scratch|replaced)|/secrets/$")
 VARIABLE = re.compile(r"{{ (\w+) }}")
 HOST_ROLES = ("cloudwatch_agent", "hardening", "journal_backup", "os_tuning", "slo", "telemetry", "trading_engine")
@@ -31,7 +31,7 @@ def value_of(known: dict[str, str], found: re.Match[str]) -> str:
 
 
 def tasks(node: Any) -> Iterator[dict[str, Any]]:
-    """Yield the arguments of every task that makes a file, together with its loop."""
+    """Yield the arguments of each task that makes a file. The task's loop is added to them."""
     if isinstance(node, dict):
         for key, value in node.items():
             if key.rpartition(".")[2] in MODULES and isinstance(value, dict) and not node.get("delegate_to"):
@@ -43,9 +43,9 @@ def tasks(node: Any) -> Iterator[dict[str, Any]]:
 
 
 def made() -> dict[str, dict[str, Any]]:
-    """Return the task's arguments by the path that it makes.
+    """Return, for each path that a task makes, the arguments of this task.
 
-    A star stands for a part of the path that is known only on the host.
+    A part of the path can be known only on the host. It is replaced by a star.
     """
     found = {}
     for role in HOST_ROLES:
@@ -105,7 +105,11 @@ def test_no_user_that_a_role_makes_can_log_in() -> None:
     "name", ["trading-engine", "trading-telemetry", "trading-publish", "trading-backup", "cwagent"]
 )
 def test_a_user_that_the_firewall_may_have_made_is_taken_over_by_its_role(name: str) -> None:
-    """A user with the firewall's comment is removed with the firewall, so the role gives it another comment."""
+    """The firewall may create this user before the user's role runs.
+
+    When the firewall is removed, users with its comment are removed too. The role therefore gives the user another
+    comment.
+    """
     paths = (ROOT / "roles").glob("*/tasks/*.yml")
     found = [user for path in paths for user in users(yaml.safe_load(path.read_text(encoding="utf-8")))]
     own = [user for user in found if user["name"] == name and user.get("comment")]

@@ -1,6 +1,6 @@
-"""One command moves a symbol to another partition, after the end of both engines' day.
+"""One command moves a symbol to another partition. The trading day of both engines must have ended.
 
-It reports all reasons for a refusal before it changes anything.
+The command reports all reasons for a refusal before it changes anything.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import yaml
 from tests.unit.collection.test_partitions_open import ROLE, Told, host, run, said
 
 DECLARED = {"alpha": ["TEST", "AAPL", "MSFT"], "beta": ["TEST2"]}
-# The variables of the command line, which have priority over all others.
+# Variables on the command line. They have priority over all other variables.
 MOVE = {"trading_engine_move_symbol": "MSFT", "trading_engine_move_to": "alpha"}
 
 
 def engine(symbols: list[str], canary: str) -> dict[str, Any]:
-    """Return what the role reads from an engine whose day has ended."""
+    """Return what the role reads from an engine whose trading day has ended."""
     listed = "".join(f'\n[[symbol]]\nname = "{symbol}"\n' for symbol in symbols)
     text = f'# Written\n\n[canary]\nsymbol = "{canary}"\n{listed}'
     content = base64.b64encode(text.encode()).decode()
@@ -38,9 +38,10 @@ def machine(
     answers: dict[str, Any] | None = None,
     **more: Any,
 ) -> dict[str, Any]:
-    """Return the variables of a host with the engines `there`.
+    """Return the variables of a host on which the engines `there` run.
 
-    The engines answer as after the end of a day, except for `answers`. `wanted` are the declared partitions.
+    `wanted` are the partitions that the user declares. The engines answer as after the end of a day. `answers` replaces
+    some of these answers.
     """
     told = {"sessions_open": 0, "open_orders": 0, "session": "2026113001", "session_messages": 0, **(answers or {})}
     rc = 0 if told.pop("up", True) else 1
@@ -80,17 +81,18 @@ HOSTS = {
     "giver": machine("giver", engines(beta=(["TEST2", "MSFT"], "TEST2")), trading_partitions=ACROSS),
     "taker": machine("taker", engines(alpha=(["TEST", "AAPL"], "TEST")), trading_partitions=ACROSS),
 }
-# Like the hosts giver and taker, but the first one fails when its engine must give the symbol up.
+# These hosts are like giver and taker. On the first one, the step fails in which its engine must give up the symbol.
 BROKEN = [{**ACROSS[0], "hosts": ["waiting"]}, {**ACROSS[1], "hosts": ["failed"]}]
 HOSTS["failed"] = {**HOSTS["giver"], "trading_partitions": BROKEN, "failing_here": ["beta"]}
 HOSTS["waiting"] = {**HOSTS["taker"], "trading_partitions": BROKEN}
 TOGETHER = ("giver", "taker", "failed", "waiting", "limited")
-# The hosts that have left the play. The role would compare with all hosts, but each play here has only a few.
+# Hosts that no longer take part in the play. The role would look at all hosts, but each play of this test has only a
+# few.
 LEFT = "{{ ansible_play_hosts_all | difference(ansible_play_hosts) }}"
 
 
 def tasks(given: dict[str, str], *, asks_all: bool = False) -> list[dict[str, Any]]:
-    """Return the role's tasks without those that query the host, because the test gives the answers.
+    """Return the role's tasks without those that query the host. The test gives the answers in their place.
 
     A refusal ends the play.
     """

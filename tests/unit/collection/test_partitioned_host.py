@@ -1,4 +1,4 @@
-"""The roles write files for a host with two partitions that the engine and systemd accept."""
+"""The roles write files for a host with two partitions. The engine and systemd must accept these files."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ GIVEN = {
 
 
 def tasks(folder: Path, partitions: list[dict[str, Any]], planned: int = 1) -> list[dict[str, Any]]:
-    """Return tasks that print the files of each partition, or of the only engine, and the values of SHOWN.
+    """Return tasks that print the files of each partition, and the values of the expressions in SHOWN.
 
-    `planned` is the planned number of instances.
+    Without partitions, they print the files of the only engine. `planned` is the planned number of instances.
     """
     folder.mkdir()
     variables = {"trading_partitions": partitions, "trading_instance_count": planned}
@@ -86,12 +86,15 @@ def tasks(folder: Path, partitions: list[dict[str, Any]], planned: int = 1) -> l
 
 
 def printed(path: Path, content: object, variables: dict[str, Any]) -> dict[str, Any]:
-    """Return a task that prints a file's content. Modules that write files would take longer than everything else."""
+    """Return a task that prints the content of a file.
+
+    Modules that write files would take most of the test's time.
+    """
     return {"name": str(path), "ansible.builtin.debug": {"msg": content}, "vars": variables}
 
 
 def write_printed(output: str) -> None:
-    """Write the files from the output of a play that has printed them."""
+    """Write the files whose content a play has printed. `output` is the play's output."""
     for task in output.split("TASK [")[1:]:
         path, _, text = task.partition("]")
         content = json.JSONDecoder().raw_decode(text.partition("ok: [localhost] => ")[2])[0]["msg"]
@@ -99,7 +102,10 @@ def write_printed(output: str) -> None:
 
 
 def other(folder: Path, name: str, show: dict[str, str], **variables: Any) -> dict[str, Any]:
-    """Return a task that prints the values of the expressions `show` with other variables than usual."""
+    """Return a task that prints the values of the expressions `show`.
+
+    Some of its variables differ from those of the other tasks.
+    """
     given = {"trading_partitions": PARTITIONS, "trading_instance_count": 1, **variables}
     return printed(folder / f"{name}.json", show, given)
 
@@ -146,7 +152,10 @@ def others(folder: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Render all files in one play. Return a folder with those of a host with two partitions and of one without."""
+    """Render all files in one play. Return the folder with the files of two hosts.
+
+    One host has two partitions, and the other has none.
+    """
     folder = tmp_path_factory.mktemp("hosts")
     (folder / "files").symlink_to(ROLES / "trading_engine/files")
     playbook = {
@@ -194,7 +203,7 @@ def told(host: Path, name: str) -> dict[str, Any]:
 
 
 def configured(host: Path, name: str) -> config.EngineConfig:
-    """Let the engine read the partition's configuration, with an account of the test, and return it."""
+    """Return the partition's configuration as the engine reads it. The test adds an account."""
     hashed = passwords.hash_password("secret")
     (host / "accounts.toml").write_text(f'[accounts.BENCH]\npassword = "{hashed}"\n', encoding="utf-8")
     text = (host / f"engine-{name}.toml").read_text(encoding="utf-8")

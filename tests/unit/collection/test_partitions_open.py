@@ -1,4 +1,4 @@
-"""Some changes of partitions are refused before anything changes. All others are made in the right order."""
+"""Some changes of partitions are refused before anything changes. All other changes are made in the right order."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import yaml
 
 ROOT = Path(__file__).parents[3]
 ROLE = ROOT / "roles/trading_engine"
-# A stand-in for partition.yml, which sets an engine up. It records the engine's name, and whether the engine was not
-# restarted. For an engine in `failing_here` it ends the play on the host.
+# A fake partition.yml. The real file sets an engine up. This one records the engine's name, and whether the engine
+# still needs a restart. For an engine in `failing_here`, it ends the play on the host.
 STAND_IN: list[dict[str, Any]] = [
     {
         "name": "Partition | Note the partition",
@@ -34,7 +34,10 @@ STAND_IN: list[dict[str, Any]] = [
 
 
 def had(symbols: list[str], orders: object = 0, *, answers: bool = True, enabled: bool = True) -> dict[str, Any]:
-    """Return what the role reads from an engine: its symbols, its open orders, and whether its unit is enabled."""
+    """Return what the role reads from an engine.
+
+    These are its symbols, the number of its open orders, and whether its unit is enabled.
+    """
     text = "".join(f'[[symbol]]\nname = "{symbol}"\n' for symbol in symbols)
     gauges = {} if orders is None else {"open_orders": orders}
     return {
@@ -45,7 +48,7 @@ def had(symbols: list[str], orders: object = 0, *, answers: bool = True, enabled
 
 
 def host(name: str, engines: dict[str, dict[str, Any]], wanted: dict[str, list[str]], **more: Any) -> dict[str, Any]:
-    """Return the variables of a host with these engines, and with `wanted` as its declared partitions."""
+    """Return the variables of a host. It has the engines `engines`, and the user declares the partitions `wanted`."""
     found = [{"item": engine, **of} for engine, of in engines.items()]
     return {
         "trading_partitions": [
@@ -85,14 +88,14 @@ HOSTS = {
     "connected": host("connected", two(0), MOVED, behind=["alpha"]),
     "connected-kept": host("connected-kept", two(0), BOTH, behind=["alpha"]),
 }
-# A host that gives a symbol up but cannot restart its engine because of a client, and a host that gets the symbol.
+# Two hosts. The first gives up a symbol, but cannot restart its engine because of a client. The second gets the symbol.
 PAIR = {
     "giver": host("giver", {"alpha": had(["TEST", "AAPL"])}, {"alpha": ["TEST"]}, behind=["alpha"]),
     "taker": host("taker", {"beta": had(["MSFT"])}, {"beta": ["MSFT", "AAPL"]}),
 }
 
 
-# Partitions on two hosts, which are given by their numbers, and by their names.
+# Partitions on two hosts. In the first list the hosts have numbers, and in the second list they have names.
 NUMBERED = [
     {"name": "alpha", "symbols": ["TEST", "AAPL"], "hosts": [1]},
     {"name": "beta", "symbols": ["MSFT"], "hosts": [2]},
@@ -102,7 +105,7 @@ Told = dict[str, dict[str, Any]]
 
 
 def refusals() -> list[dict[str, Any]]:
-    """Return the tasks that can refuse a change. After a failure each continues and stores its result."""
+    """Return the tasks that can refuse a change. The play continues after a refusal, whose result is stored."""
     read: list[dict[str, Any]] = yaml.safe_load((ROLE / "tasks/partitions_open.yml").read_text(encoding="utf-8"))
     kept = [task for task in read if "ansible.builtin.assert" in task]
     for number, task in enumerate(kept):
@@ -112,7 +115,10 @@ def refusals() -> list[dict[str, Any]]:
 
 
 def setting_up() -> list[dict[str, Any]]:
-    """Return the tasks that set partitions up, without the imported tasks, which query engines and remove them."""
+    """Return the tasks that set partitions up.
+
+    Imported tasks are left out, because they query engines and remove them.
+    """
     read: list[dict[str, Any]] = yaml.safe_load((ROLE / "tasks/partitions.yml").read_text(encoding="utf-8"))
     return [task for task in read if "ansible.builtin.import_tasks" not in task]
 
@@ -120,7 +126,7 @@ def setting_up() -> list[dict[str, Any]]:
 def run(
     folder: Path, hosts: dict[str, dict[str, Any]], *plays: tuple[str, list[dict[str, Any]]], role: Path = ROLE
 ) -> Told:
-    """Run each play's tasks on its hosts. Return the variables of each host that the tasks have set."""
+    """Run the tasks of each play on its hosts. Return, for each host, the variables that the tasks have set."""
     read = {"gather_facts": False, "vars_files": [str(role / part / "main.yml") for part in ("defaults", "vars")]}
     playbook = [{**read, "name": f"Play {of}", "hosts": of, "tasks": tasks} for of, tasks in plays]
     names = "(groups.trading + ['localhost'])"
@@ -143,7 +149,7 @@ def run(
 
 
 def said(told: dict[str, Any]) -> list[str]:
-    """Return the error messages of the tasks that refused a change on one host."""
+    """Return the error messages of those tasks that refused a change on a host."""
     results = [
         each for key in sorted(told) if key.startswith("said_") for each in told[key].get("results", [told[key]])
     ]
@@ -152,7 +158,7 @@ def said(told: dict[str, Any]) -> list[str]:
 
 @pytest.fixture(scope="module")
 def all_asked(tmp_path_factory: pytest.TempPathFactory) -> Told:
-    # Each host examines the variables of all others, so fewer hosts save much time.
+    # Each host examines the variables of all hosts, so fewer hosts save much time.
     asked = {name: of for name, of in HOSTS.items() if not name.startswith("connected")}
     return run(tmp_path_factory.mktemp("all"), asked, ("trading", refusals()))
 

@@ -1,4 +1,4 @@
-"""`scripts/lint prose` finds long sentences, long lines and phrases that are not plain, and nothing else."""
+"""`scripts/lint prose` finds long sentences, long lines and phrases that are not plain. It reports nothing else."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The role readiness succeeds only when the checklist is met, and its reports contain every line.
+"""The role readiness succeeds only when every line of the checklist is met. Its reports contain every line.
 
-No text from a host becomes markup.
+A text from a host never becomes markup of a report.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PLAY = """
 
 @dataclass
 class Run:
-    """The result of a run of the role: its exit status, its output, and the folder of its reports."""
+    """The result of a run of the role: its exit status, its output, and the folder with its reports."""
 
     code: int
     output: str
@@ -46,7 +46,7 @@ class Run:
 
 
 def judge(folder: Path, host: dict[str, Any], **variables: object) -> Run:
-    """Run the role with these readings of a host, and return the result."""
+    """Run the role for a host with these readings, and return the result."""
     of_account = ("network", "topic", "cost")
     kept = {f"{'aws' if name in of_account else '_'}_readiness_{name}": one for name, one in ENVIRONMENT.items()}
     hosts = {"demo-1": {"readiness_readings": host}}
@@ -64,9 +64,9 @@ def judge(folder: Path, host: dict[str, Any], **variables: object) -> Run:
 
 @pytest.fixture(scope="module")
 def open_lines(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Run the role for a host with a failed service and a line that was not checked.
+    """Run the role for a host with one failed service, and with one line that was not checked.
 
-    The service's text looks like markup.
+    The failed service's text looks like markup.
     """
     state = {**HOST["state"], "units": {**HOST["state"]["units"], "a.service": EVIL}}
     host = {**HOST, "state": state, "killed": {"problem": "it disturbs"}}

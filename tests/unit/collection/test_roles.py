@@ -1,4 +1,4 @@
-"""What every role promises to its users: its inputs, defaults, entry points and documentation."""
+"""Rules for the inputs, defaults, entry points and documentation of every role."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def options(role: Path, point: str = "main") -> dict[str, Any]:
 
 @functools.cache
 def rendered_defaults() -> dict[str, dict[str, Any]]:
-    """Return the values of each role's defaults when no variable is set, without those that are known only later."""
+    """Return the default value of each input, by role. Inputs whose default is known only later are left out."""
     program = [sys.executable, str(Path(__file__).parent / "rendered_defaults.py"), str(ROOT)]
     done = subprocess.run(program, capture_output=True, text=True, check=True)
     assert "rename it" not in done.stderr, (
@@ -50,7 +50,7 @@ def rendered_defaults() -> dict[str, dict[str, Any]]:
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_the_defaults_are_values_that_the_specification_takes(role: Path) -> None:
-    """For example, an empty dictionary is a wrong default where the specification requires one of its keys."""
+    """Example: an empty dictionary is a wrong default if the specification requires one of its keys."""
     known = options(role)
     given = {name: value for name, value in rendered_defaults()[role.name].items() if name in known}
     assert given or not known
@@ -59,13 +59,16 @@ def test_the_defaults_are_values_that_the_specification_takes(role: Path) -> Non
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_a_file_begins_with_the_same_line_in_every_run(role: Path) -> None:
-    """No template uses `ansible_managed`. A user's text with the time would change the file and restart its service."""
+    """No template uses `ansible_managed`, because its text can contain the time.
+
+    Then each run would change the file, and would restart the service that uses it.
+    """
     templates = [path for path in (role / "templates").rglob("*") if path.is_file()]
     assert [path.name for path in templates if "ansible_managed" in path.read_text(encoding="utf-8")] == []
 
 
 def roles_with_tasks_from(node: object) -> Iterator[dict[str, str]]:
-    """Yield the arguments of every include_role and import_role below a YAML node."""
+    """Yield the arguments of every include_role and import_role in a part of a YAML file."""
     if isinstance(node, dict):
         for key, value in node.items():
             if key.endswith(("include_role", "import_role")) and "tasks_from" in value:
@@ -77,7 +80,7 @@ def roles_with_tasks_from(node: object) -> Iterator[dict[str, str]]:
 
 
 def task_text(role: Path, name: str) -> str:
-    """Return the text of a role's task file, together with the task files that it includes."""
+    """Return the text of a role's task file. The text of the task files that it includes is added."""
     text = (role / "tasks" / f"{name}.yml").read_text(encoding="utf-8")
     included = re.findall(r"(?:import|include)_tasks:\s+(?:file: )?(\w+)\.yml", text)
     return text + "".join(task_text(role, other) for other in included if other != name)
@@ -124,7 +127,8 @@ def test_what_an_input_is_by_default_is_said_where_it_is_known_only_later(role: 
 
 @pytest.mark.parametrize("path", [*PLAYBOOKS, *SCENARIOS, *TASK_FILES], ids=name_of)
 def test_a_role_is_entered_where_its_argument_specs_say(path: Path) -> None:
-    # With a file's extension, tasks_from finds the file but no entry point, and Ansible checks no input.
+    # If tasks_from had a file's extension, Ansible would find the file, but no entry point. It would then check no
+    # input.
     for role in roles_with_tasks_from(load(path)):
         points = entry_points(ROOT / "roles" / role["name"].removeprefix("lowlatency.trading."))
         assert role["tasks_from"] in points, role
@@ -172,14 +176,17 @@ def test_the_roles_of_a_host_call_no_module_of_aws(path: Path) -> None:
     assert not of_aws or path.parents[1].name.startswith(("aws_", "acceptance")), "a host may be no instance of EC2"
 
 
-# Actions that always run on the controller.
+# Actions that always run on the controller, whatever the hosts of the play are.
 ON_THE_CONTROLLER = {"block"} | {
     f"ansible.builtin.{name}" for name in ("assert", "debug", "fail", "import_tasks", "include_tasks", "set_fact")
 }
 
 
 def elsewhere(tasks: list[dict[str, Any]], hosts: str) -> list[str]:
-    """Return the names of the tasks that do not run on the controller, in a play for these hosts."""
+    """Return the names of those tasks that run on other machines than the controller.
+
+    `hosts` are the hosts of the play in which they run.
+    """
     found = []
     for task in tasks:
         for kind in ("block", "rescue", "always"):
@@ -228,7 +235,10 @@ def test_a_role_never_asks(path: Path) -> None:
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_a_default_follows_its_own_role_shared_variables_and_what_roles_before_leave(role: Path) -> None:
-    """A default may use another role's input only as the former name of a shared variable, with a warning."""
+    """A default may name another role's input only in one case: the input is the former name of a shared variable.
+
+    Then a user of the former name gets a warning.
+    """
     others = {name for other in ROLES if other != role for name in options(other)}
     for name, default in load(role / "defaults/main.yml").items():
         former = re.findall(r"formerly\(.*?'([a-z0-9_]+)',\s*'trading_", str(default), flags=re.DOTALL)
@@ -255,13 +265,13 @@ def test_a_role_is_switched_off_in_one_way(role: Path) -> None:
     assert not [name for name in options(role) if name.endswith(("_enabled", "_disabled", "_wanted"))]
     if switch := options(role).get(f"{role.name}_state"):
         assert switch["choices"] == ["present", "absent"]
-        # The modules of os_tuning take back all settings that the profile does not name, so it needs no absent.yml.
+        # The role os_tuning needs no absent.yml. Its modules undo all settings that the chosen profile does not name.
         assert (role / "tasks/absent.yml").exists() or role.name == "os_tuning"
 
 
 @pytest.mark.parametrize("command", ["trading_engine_check_journal_command", "trading_engine_check_state_command"])
 def test_a_restore_asks_the_engine_before_anything_is_replaced(command: str) -> None:
-    """When the check fails, the rescue of its block starts the engine with the earlier state."""
+    """When the engine's check of the backup fails, tasks under `rescue` start the engine with its earlier state."""
     tasks = load(ROOT / "roles/trading_engine/tasks/restore.yml")
     unpacking = next(task for task in tasks if "block" in task)
     asked = [task for task in unpacking["block"] if command in str(task)]
@@ -272,7 +282,7 @@ def test_a_restore_asks_the_engine_before_anything_is_replaced(command: str) -> 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_what_a_task_registers_hides_no_variable_of_the_role(role: Path) -> None:
-    """A registered result would replace the role's variable of the same name for the rest of the play."""
+    """The result that a task registers would replace the role's variable of the same name for the rest of the play."""
     known = {name for path in (*role.glob("vars/main.yml"), *role.glob("vars/main/*.yml")) for name in load(path)}
     text = "".join(path.read_text(encoding="utf-8") for path in (role / "tasks").glob("*.yml"))
     assert known & set(re.findall(r"^\s+register: (\w+)", text, flags=re.MULTILINE)) == set()

@@ -1,4 +1,4 @@
-"""The collection's tarball contains the product and nothing else, and works from an empty folder."""
+"""The collection's tarball contains the product and nothing else. It can be used from an empty folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the collection and install it into a folder, as a user does, and return the folder."""
+    """Build the collection and install it into a folder, as a user does. Return the folder."""
     into = tmp_path_factory.mktemp("collection user")
     script = '. "$0/scripts/lib.sh"; install_collection "$1"'
     subprocess.run(["bash", "-c", script, str(ROOT), str(into)], check=True, capture_output=True, timeout=120)

@@ -1,4 +1,4 @@
-"""The names of plays, tasks, blocks and handlers are imperative sentences, such as `Load | Send test orders`."""
+"""Each play, task, block and handler has an imperative sentence as its name, such as `Load | Send test orders`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PATTERNS = [
     "roles/*/handlers/*.yml",
     "extensions/molecule/**/*.yml",
 ]
-# Only files with a list have plays or tasks. Others have variables or Molecule's settings.
+# Only a file that contains a list has plays or tasks. Other files have variables, or settings of Molecule.
 FILES = [
     path
     for pattern in PATTERNS
@@ -28,7 +28,7 @@ FILES = [
 TASK_LISTS = ("pre_tasks", "tasks", "post_tasks", "handlers", "block", "rescue", "always")
 PREFIX = re.compile(r"[A-Z]\w*( \w+)* \| (?=\S)")
 LONGEST = 80
-# First words of sentences that are not imperative.
+# A sentence that begins with one of these words is not imperative.
 DECLARATIVE = {
     *("it", "they", "there", "what", "whether", "such", "its", "their", "the", "a", "an", "this", "these"),
     *("no", "nothing", "each", "every", "all"),
@@ -36,7 +36,7 @@ DECLARATIVE = {
 
 
 def named_things(entries: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield the plays, tasks, blocks and handlers of a file, and all that they contain."""
+    """Yield the plays, tasks, blocks and handlers of a file. Those inside of others are included."""
     for entry in entries:
         yield entry
         for key in TASK_LISTS:
@@ -44,7 +44,7 @@ def named_things(entries: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def faults(entries: list[dict[str, Any]], prefixed: bool) -> list[str]:
-    """Return the faults of the names in one file. With `prefixed`, each name must begin with the file's name."""
+    """Return what is wrong with the names in one file. With `prefixed`, names must begin with the file's name."""
     return [
         f"{name!r} {fault}"
         for name in (str(entry.get("name") or "") for entry in named_things(entries))

@@ -1,4 +1,7 @@
-"""`-e NAME=VALUE` sets a text. The roles read "false" as false, and a single name as a list of one name."""
+"""With `-e NAME=VALUE`, a variable gets a text.
+
+The roles read the text "false" as false, and a single name as a list of one name.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ ROOT = Path(__file__).parents[3]
 
 @functools.cache
 def switches() -> set[str]:
-    """Return the names of the boolean inputs of all roles."""
+    """Return the names of the roles' inputs whose type is boolean."""
     found = set()
     for specification in (ROOT / "roles").glob("*/meta/argument_specs.yml"):
         points: dict[str, Any] = yaml.safe_load(specification.read_text(encoding="utf-8"))["argument_specs"]
@@ -28,7 +31,7 @@ def switches() -> set[str]:
 
 
 def conditions(node: Any) -> list[str]:
-    """Return every condition below a YAML node."""
+    """Return every condition in a part of a YAML file."""
     if isinstance(node, list):
         return [text for one in node for text in conditions(one)]
     if not isinstance(node, dict):

@@ -1,4 +1,7 @@
-"""At boot, the engine waits for the clock, but at most half a minute. systemd itself finds no fault in the units."""
+"""At boot, the engine waits for the clock, but at most half a minute.
+
+systemd's own check finds no fault in the units.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from tests.unit.roles import templates
 
 UNITS = templates.ROOT / "roles/trading_engine/files/etc/systemd/system"
 ENGINE = UNITS / "trading-engine.service.d/time.conf"
-# The unit of Debian's chrony 4.3, without its restrictions of rights.
+# The unit of Debian's chrony 4.3. Its restrictions of rights are left out.
 CHRONY_WAIT = """[Unit]
 Before=time-sync.target
 Wants=time-sync.target

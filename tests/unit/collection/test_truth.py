@@ -1,4 +1,7 @@
-"""Each claim in README.md and docs/ has a row in docs/truth.yml that names its proof. scripts/claims.py checks this."""
+"""Each claim in README.md and docs/ has a row in docs/truth.yml that names its proof.
+
+scripts/claims.py checks this, and these tests check scripts/claims.py.
+"""
 
 from __future__ import annotations
 
@@ -92,7 +95,7 @@ After it.
 
 
 def covering(word: str) -> list[str]:
-    """Return the ids of the claims that cover a word of the page."""
+    """Return the ids of the claims whose text contains this word of the page."""
     (found,) = [unit.ids for unit in claims.units("page.md", PAGE) if re.search(rf"\b{word}\b", unit.text)]
     return found
 

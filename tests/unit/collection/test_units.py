@@ -1,4 +1,4 @@
-"""All systemd units of this collection have the same common settings, whichever role writes them."""
+"""All systemd units of the collection share some settings, although several roles write them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.unit.roles import templates
 FRESH = "lowlatency.trading.fresh_unit"
 ROLES = Path(__file__).parents[3] / "roles"
 UNITS = sorted([*ROLES.glob("*/templates/**/*.service.j2"), *ROLES.glob("*/templates/**/*.service.d/*.j2")])
-# The highest exposure of each unit in `systemd-analyze security`, on its scale to 10.
+# The most exposure that each unit may have, as `systemd-analyze security` measures it on a scale to 10.
 MOST_EXPOSED = {
     "trading-engine.service": 1.4,
     "trading-feed.service": 1.4,
@@ -41,7 +41,7 @@ INCLUDED = re.compile(r"lookup\('ansible.builtin.file', (role_path ~ )?'([^']+)'
 
 
 def written(unit: Path) -> str:
-    """Return the text of a unit's template, together with the files that it includes."""
+    """Return the text of a unit's template. The text of the files that it includes is added."""
     role = ROLES / unit.relative_to(ROLES).parts[0]
     files = [role / path if base else role / "files" / path for base, path in _included(unit)]
     return unit.read_text() + "".join(file.resolve().read_text() for file in files)
@@ -150,14 +150,17 @@ def test_another_limit_is_no_reason_to_restart_the_feed_and_another_port_is() ->
 
 
 def test_what_has_the_state_open_ends_with_its_volume_and_comes_back_with_the_engine() -> None:
-    """A volume with an open file cannot be unmounted. A unit with a StateDirectory depends on its mounts anyway."""
+    """A volume with an open file cannot be unmounted, so processes with open files must end before.
+
+    A unit with the setting StateDirectory already depends on its mounts.
+    """
     units = {unit.name: unit.read_text() for unit in UNITS}
     assert re.search(r"^StateDirectory=trading trading/journal", units["trading-engine.service.j2"], re.MULTILINE)
     assert "Wants=trading-feed.service" in units["trading-engine.service.j2"].splitlines()
     assert re.search(r"^RequiresMountsFor=.*/var/lib/trading/itch", units["trading-feed.service.j2"], re.MULTILINE)
 
 
-# trading-spot runs as root, because it calls systemd, but without capabilities.
+# trading-spot runs as root, because it calls systemd. It has no capabilities.
 @pytest.mark.parametrize(("unit", "most"), [*MOST_EXPOSED.items(), ("trading-spot.service", 1.7)])
 def test_a_unit_is_exposed_no_more_than_it_must_be(tmp_path: Path, unit: str, most: float) -> None:
     (template,) = (path for path in UNITS if path.name == f"{unit}.j2")

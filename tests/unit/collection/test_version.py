@@ -1,4 +1,4 @@
-"""The collection and the engine that it contains have the same version."""
+"""The collection and the engine in it have the same version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""scripts/face.sh runs a script's steps: its output about them, how it ends them, and what their logs contain."""
+"""scripts/face.sh runs the steps of a script.
+
+The tests check what it prints about a step, how it ends a step, and what the step's log contains.
+"""
 
 from __future__ import annotations
 
@@ -96,7 +99,7 @@ def test_another_launched_step_ends_with_the_failing_one(tmp_path: Path) -> None
 
 
 def _group_lives(group: int) -> bool:
-    """Return whether a process of the process group still runs. A zombie does not run."""
+    """Return whether a process of this process group still runs. A zombie does not count."""
     done = subprocess.run(["ps", "-e", "-o", "pgid=,stat="], capture_output=True, text=True, check=True)
     return any(int(row.split()[0]) == group and row.split()[1][0] != "Z" for row in done.stdout.splitlines())
 

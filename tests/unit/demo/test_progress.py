@@ -1,4 +1,4 @@
-"""The output of the demo's Ansible callback about a real play, and about a play that fails."""
+"""The demo's Ansible callback prints the progress of a play. The tests run a good play, and one that fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The last lines of scripts/demo, which it makes from the report that the role slo writes."""
+"""The last lines that scripts/demo prints. They are made from the report of the role slo."""
 
 from __future__ import annotations
 

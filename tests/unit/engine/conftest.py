@@ -1,4 +1,4 @@
-"""Fixtures that run an engine in the test's own process, with an event loop and without client connections."""
+"""Fixtures that run an engine in the test's own process. It has an event loop, but no client connections."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def durability() -> str:
 
 @pytest.fixture
 def start(tmp_path: Path, loop: asyncio.AbstractEventLoop, durability: str) -> Iterator[Callable[[], Engine]]:
-    """Return a function that starts an engine. Each call first ends the previous engine in the way a crash would."""
+    """Return a function that starts an engine. Before it starts one, it ends the previous engine as a crash would."""
     text = f'[journal]\ndirectory = "journal"\ndurability = "{durability}"\nreserve_bytes = 0\n'
     text += '[itch]\ndirectory = "itch"\n'
     for name in ("ANNA", "BERT"):

@@ -1,7 +1,7 @@
 """Sends the same messages to the engine's core and to the reference market, and compares their effects.
 
-After each message these must be equal: every account's replies, the displayed and the hidden book, and the book that
-follows from market data alone.
+The reference market is a simple market with the same rules. After each message, three things must be equal: the replies
+to every account, the displayed and the hidden book, and the book that follows from market data alone.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _COMPARED_AFTER = 100  # messages; then compare the books of all symbols
 def settings(choice: int = 0) -> dict[str, Any]:
     """Return settings for the core with four accounts, two firms and four symbols.
 
-    Each choice has other ticks, lots, MPIDs and rules for tokens.
+    `choice` selects the ticks, lots, MPIDs and rules for tokens.
     """
     mpids = {**MPIDS, "ONE": (["AAAA", "BBB"], ["BBB"], ["CCCC", "AAAA"])[choice % 3]}
     accounts = {
@@ -60,7 +60,7 @@ def settings(choice: int = 0) -> dict[str, Any]:
 
 
 class FeedBook:
-    """Builds the books from market data alone."""
+    """Builds the books from market data, as a subscriber would."""
 
     def __init__(self) -> None:
         self.orders: dict[int, list[Any]] = {}
@@ -99,7 +99,10 @@ class FeedBook:
 
 
 class Duel:
-    """The engine's core and the reference market. `market` has the core and its output for the last message."""
+    """The engine's core and the reference market, which get the same messages.
+
+    `market` has the core, and what the core sent after the last message.
+    """
 
     def __init__(self) -> None:
         self.market = Market(settings())
@@ -110,7 +113,7 @@ class Duel:
         self._choice = 0
 
     def send(self, owner: str, message: tuple[Any, ...]) -> None:
-        """Send the message to both. Raises AssertionError when their effects differ."""
+        """Send the message to both markets. Raises AssertionError when it has different effects in the two markets."""
         order = self.reference.find(owner, message[0])
         self.market.send(owner, message)
         self.reference.told.clear()
@@ -142,13 +145,16 @@ class Duel:
             assert not bids or not asks or bids[0][0] < asks[0][0], ("crossed", stock, message)
 
     def depth(self, stock: str, side: str, hidden: bool) -> list[tuple[int, int]]:
-        """Return price and shares of the engine's displayed or hidden price levels, best first."""
+        """Return the price levels of one side of a stock in the engine's book, best first.
+
+        `hidden` selects the displayed or the hidden orders. Each level is its price and the shares of its orders.
+        """
         levels = self.market.core.books[stock.encode().ljust(8)].side_of(ord(side))
         found = [levels.levels[key] for key in reversed(levels.keys)]
         return [(level.price_e4, level.shares) for level in found if level.hidden == hidden]
 
     def reconfigure(self) -> None:
-        """Change ticks, lots, MPIDs and tokens while orders rest."""
+        """Change ticks, lots, MPIDs and rules for tokens while orders rest in the book."""
         self._choice += 1
         changed = settings(self._choice)
         self.market.core.configure(changed, self.market.time_ns)
@@ -156,7 +162,7 @@ class Duel:
         self.reference.configure(changed)
 
     def restart(self) -> None:
-        """Replace the core by one that was loaded from its snapshot."""
+        """Replace the core by a new core that has loaded the snapshot of the old one."""
         fresh = Core()
         snapshot.load(fresh, snapshot.dump(self.market.core))
         assert snapshot.digest(fresh) == snapshot.digest(self.market.core)
@@ -164,7 +170,7 @@ class Duel:
 
 
 class Flow:
-    """Makes random messages of every kind, also malformed ones. The same seed gives the same messages."""
+    """Makes random messages of every kind. Some are malformed. The same seed gives the same messages."""
 
     def __init__(self, seed: int) -> None:
         self._choose = random.Random(seed)  # noqa: S311  # repeatable, and no secret
@@ -172,7 +178,10 @@ class Flow:
         self._tokens: dict[str, list[str]] = {name: [] for name in FIRMS}
 
     def next(self, reference: ReferenceMarket) -> tuple[str, tuple[Any, ...]]:
-        """Return an account and its next message. Most messages are about open orders, which `reference` knows."""
+        """Return an account and the next message from this account.
+
+        Most messages are about open orders. `reference` is the reference market, which knows these orders.
+        """
         choose = self._choose
         owner = choose.choice("ABCD")
         kind = choose.random()
@@ -248,9 +257,10 @@ class Flow:
 
 
 def run(seed: int, messages: int, after_each: Callable[[Duel], None] = lambda duel: None) -> Duel:
-    """Send this number of random messages to both, and return them. Call `after_each` after each message.
+    """Send this number of random messages to both markets, and return the two as a `Duel`.
 
-    At intervals the configuration changes, or the core is replaced by one from a snapshot.
+    After each message, call `after_each`. From time to time the configuration changes, or a core that has loaded a
+    snapshot replaces the core.
     """
     duel, flow = Duel(), Flow(seed)
     for number in range(1, messages + 1):

@@ -1,4 +1,4 @@
-"""Random but repeatable orders as raw bytes, for tests that compare runs byte by byte."""
+"""Random orders as bytes. The same seed gives the same bytes, so that tests can compare two runs byte by byte."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ def seeded(seed: int) -> random.Random:
 
 
 def reads(seed: int, count: int, accounts: int = 3) -> list[tuple[int, bytes]]:
-    """Return reads, each with its account's number and its bytes.
+    """Return reads. A read is what the engine gets at once from a client: the account's number, and bytes.
 
-    A read has one to eight messages. Together the reads have messages of every kind and with every outcome.
+    A read has one to eight messages. All reads together have messages of every kind and with every outcome.
     """
     choose = seeded(seed)
     tokens: list[list[str]] = [[] for _ in range(accounts)]

@@ -1,4 +1,7 @@
-"""An engine's core for tests that work with decoded messages. They are encoded and decoded as on the network."""
+"""The core of an engine, for tests that work with decoded messages.
+
+Between test and core, the messages are encoded and decoded as between client and engine.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ LIMITS = {
 
 
 def account_settings(**changes: Any) -> dict[str, Any]:
-    """Return the settings of an account without limits. `changes` replace settings or add limits."""
+    """Return the settings of an account. It has no limits, but `changes` can add limits or replace settings."""
     settings: dict[str, Any] = {
         "test": False,
         "tokens": "any",
@@ -39,7 +42,10 @@ def account_settings(**changes: Any) -> dict[str, Any]:
 def settings_of(
     symbols: tuple[str, ...] = ("TEST",), accounts: tuple[str, ...] = ("A", "B", "C"), **changes: Any
 ) -> dict[str, Any]:
-    """Return settings for the core. `changes` apply to account A, except that tick and lot apply to each symbol."""
+    """Return settings for the core.
+
+    `changes` apply to account A. Only tick and lot are different: they apply to each symbol.
+    """
     listing = {
         "reference_price_e4": 1_000_000,
         "restricted": False,
@@ -55,8 +61,8 @@ def settings_of(
 class Market:
     """A core with the accounts A, B and C, on an open trading day.
 
-    `replies`, by account, and `feed` collect decoded messages until `take` empties them. `market_data` is the feed as
-    bytes, and `opening` is the feed at the start of the day.
+    `replies` has the decoded messages to each account. `feed` has the decoded market data, and `market_data` has the
+    same as bytes. `take` empties all three. `opening` is the market data from the start of the day.
     """
 
     def __init__(self, settings: dict[str, Any] | None = None, **changes: Any) -> None:
@@ -73,13 +79,16 @@ class Market:
         self._tokens = itertools.count(1)
 
     def send(self, account: str, *messages: tuple[Any, ...]) -> list[Any]:
-        """Send the messages in one read, and return the account's own replies."""
+        """Send the messages in one piece. Return the replies to this account."""
         data = b"".join(soupbintcp.unsequenced(ouch.INBOUND.encode(message)) for message in messages)
         assert self.read(account, data) == len(data), self.core.close_reason
         return self.replies.get(account, [])
 
     def read(self, account: str, data: bytes) -> int:
-        """Give raw bytes to the core, a microsecond after the previous ones. Return how many bytes it has processed."""
+        """Give bytes to the core. Return how many of them the core has processed.
+
+        Each call advances the core's time by a microsecond.
+        """
         self.take()
         self.time_ns += 1_000
         consumed = self.core.apply(self.core.accounts[account].number, data, self.time_ns)
@@ -87,7 +96,7 @@ class Market:
         return consumed
 
     def enter(self, account: str, side: str, shares: int, price_e4: int, **terms: Any) -> str:
-        """Enter an order with a new token, or with the given one, and return the token."""
+        """Enter an order and return its token. The token is new, unless the caller gives one."""
         token = terms.pop("token", None) or f"T{next(self._tokens):08d}"
         stock = terms.pop("stock", "TEST")
         self.send(account, ouch.EnterOrder(token, side, shares, stock, price_e4, **terms))
@@ -113,7 +122,10 @@ class Market:
         self.market_data = b""
 
     def depth(self, side: str, stock: str = "TEST") -> list[tuple[int, int]]:
-        """Return price and shares of each price level of a side, hidden levels included, best first."""
+        """Return the price levels of one side of the book, best first.
+
+        A level is its price and the number of shares at this price. Hidden orders are included.
+        """
         book = self.core.books[stock.encode().ljust(8)]
         levels = book.bids if side == "B" else book.asks
         return [(levels.levels[key].price_e4, levels.levels[key].shares) for key in reversed(levels.keys)]

@@ -1,4 +1,4 @@
-"""A real engine process and a client over TCP, for tests of behaviour that users see."""
+"""A real engine process and a client that connects over TCP. Tests use them to check what users see."""
 
 from __future__ import annotations
 
@@ -32,10 +32,14 @@ def free_port() -> int:
 
 
 class EngineProcess:
-    """Runs `trading-engine` in its own directory, with the accounts ANNA and BERT and the symbol TEST."""
+    """Runs `trading-engine` in its own directory. It has the accounts ANNA and BERT and the symbol TEST."""
 
     def __init__(self, directory: Path, **tables: Any) -> None:
-        """Write the configuration. `tables` has a dictionary of added or replaced keys for each table of it."""
+        """Write the configuration.
+
+        `tables` changes it. Each of its keys is the name of a table. The value is a dictionary of keys to add or to
+        replace.
+        """
         self.directory = directory
         self.port = free_port()
         self.config = directory / "engine.toml"
@@ -61,7 +65,7 @@ class EngineProcess:
         self.extensions = 0
 
     def start(self) -> None:
-        """Start the engine, and wait until it reports that it serves, as it does to systemd."""
+        """Start the engine. Wait until it reports, as it does to systemd, that it serves clients."""
         notify = self.directory / "notify"
         notify.unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
@@ -80,9 +84,9 @@ class EngineProcess:
         assert message.startswith(b"READY=1"), message
 
     def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
-        """Send the signal and wait for the end. Return the exit status and the text on standard error.
+        """Send the signal and wait for the engine's end.
 
-        After SIGKILL the text is empty.
+        Return the exit status and the text on standard error. After SIGKILL, this text is empty.
         """
         assert self.process is not None
         self.process.send_signal(number)
@@ -109,7 +113,10 @@ class EngineProcess:
 
 
 class Client:
-    """A blocking SoupBinTCP client. `messages` has the decoded messages that it received, and `raw` all bytes."""
+    """A SoupBinTCP client whose calls wait for data.
+
+    `messages` has the decoded messages that it has received. `raw` has all bytes that it has received.
+    """
 
     def __init__(self, port: int, account: str = "ANNA", password: str = PASSWORD, sequence: int = 1) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S)
@@ -128,7 +135,10 @@ class Client:
         self.socket.sendall(data)
 
     def wait(self, reached: Callable[[], bool]) -> None:
-        """Read until `reached` returns true or the connection ends. Raises AssertionError after a deadline."""
+        """Read until `reached` returns true or the connection ends.
+
+        Raises AssertionError after a deadline.
+        """
         end = time.monotonic() + DEADLINE_S
         while not reached() and not self.ended:
             assert time.monotonic() < end, f"not reached; got {self.messages[-3:]}"

@@ -1,4 +1,4 @@
-"""A market with the engine's rules and the simplest possible code, to compare the engine with.
+"""A market with the engine's rules and the simplest possible code. The engine is compared with it.
 
 It has one list of orders, which it searches and sorts for every message. Its replies are tuples: see `Told`.
 """
@@ -40,14 +40,18 @@ class PlainOrder:
         return self.display == "N"
 
     def accepts(self, shares: int) -> bool:
-        """Return whether these shares reach the order's minimum, or all its open shares if there are fewer."""
+        """Return whether the order accepts a trade with this number of shares.
+
+        The shares must be at least the order's minimum. When the order has fewer open shares, they must be all of
+        these.
+        """
         return shares >= min(self.minimum, self.shares)
 
 
 class ReferenceMarket:
-    """The reference market, with the accounts and symbols of the core's settings.
+    """A market with the accounts and symbols of the settings for the core.
 
-    `told` collects in order each account that gets a reply, with the reply.
+    `told` is a list of replies, in order. Each entry is the account that gets the reply, and the reply.
     """
 
     def __init__(self, settings: dict[str, Any]) -> None:
@@ -78,9 +82,10 @@ class ReferenceMarket:
                 self._modify(owner, message)
 
     def depths(self, stock: str) -> dict[tuple[bool, bool], list[tuple[int, int]]]:
-        """Return price and shares of each price level, best first.
+        """Return the price levels of a stock, best first.
 
-        The keys tell whether the orders buy, and whether they are hidden.
+        Each level is its price and the shares of its orders. A key has two values: whether the orders buy, and whether
+        they are hidden.
         """
         found: dict[tuple[bool, bool], dict[int, int]] = {(buys, hidden): {} for buys in _BOTH for hidden in _BOTH}
         for order in self.orders:
@@ -120,7 +125,7 @@ class ReferenceMarket:
         return terms or ("" if message.side in ("B", "S", "T", "E") else "O")
 
     def _is_off(self, stock: str, price_e4: int) -> bool:
-        """Return whether the price is invalid or between two ticks."""
+        """Return whether the price is out of range or not a multiple of the tick."""
         tick_e4 = self._symbols[stock]["tick_e4"] or (100 if price_e4 >= DOLLAR_E4 else 1)
         return not 0 < price_e4 <= ouch.MAX_PRICE_E4 or price_e4 % tick_e4 != 0
 
@@ -190,7 +195,7 @@ class ReferenceMarket:
         self, owner: str, token: str, side: str, shares: int, executed: int, stock: str, firm: str,
         message: ouch.EnterOrder | ouch.ReplaceOrder,
     ) -> None:  # fmt: skip
-        """Match an order with the open orders, and let its remaining shares rest or cancel them."""
+        """Match an order with the open orders. Then let its remaining shares rest, or cancel them."""
         self._arrivals += 1
         immediate = message.time_in_force_s == ouch.TIF_IOC
         order = PlainOrder(
@@ -217,7 +222,10 @@ class ReferenceMarket:
             self.orders.append(order)
 
     def _contras(self, order: PlainOrder) -> list[PlainOrder]:
-        """Return the orders of the other side at this order's price or better, in the sequence of matching."""
+        """Return the orders that this order can match, in the order of matching.
+
+        They are on the other side of the book, at this order's price or a better one.
+        """
         sign = 1 if order.buys else -1
         contras = [
             other
@@ -229,10 +237,10 @@ class ReferenceMarket:
         return sorted(contras, key=lambda other: (sign * other.price_e4, other.hidden, other.arrival))
 
     def _plan(self, order: PlainOrder, contras: list[PlainOrder]) -> tuple[list[tuple[PlainOrder, int]], bool]:
-        """Return the trades of the order, and whether self-match prevention then cancels the rest of it.
+        """Return the order's trades, and whether self-match prevention then cancels its remaining shares.
 
-        The order's own minimum is ignored here. A trade with 0 shares means that self-match prevention cancels the
-        resting order.
+        The order's own minimum is not considered here. A trade with 0 shares means that self-match prevention cancels
+        the resting order.
         """
         policy = self._accounts[order.owner]["self_match"]
         plan: list[tuple[PlainOrder, int]] = []
@@ -284,7 +292,7 @@ class ReferenceMarket:
 
 
 def told_of(reply: Any) -> Told | None:
-    """Return a reply of the engine as a `Told`, or None for a kind of reply that the reference market does not send."""
+    """Return a reply of the engine as a `Told`. Return None for replies that the reference market does not have."""
     match reply:
         case ouch.Accepted():
             return "accepted", reply.token, reply.shares, reply.price_e4, reply.firm, reply.display

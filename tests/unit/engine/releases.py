@@ -1,4 +1,4 @@
-"""Releases of the engine on this machine, and a script that stands in for systemctl and runs the active release.
+"""Releases of the engine on this machine, and a script that replaces systemctl and runs the active release.
 
 All releases have the same sources, but each has its own version. A test can add a fault to a release.
 """
@@ -77,7 +77,7 @@ if action in ("start", "restart"):
 """
 _JOURNALCTL = "#!/bin/sh\nexec tail -n 8 {place}/log\n"
 
-# Code that adds a fault to a release. FAULTS has the error message for each of them.
+# Code that adds a fault to a release. FAULTS has the error message that belongs to each fault.
 OTHER_REPLIES = """
 from trading_engine.machine.core import Core
 start_day = Core.start_day
@@ -105,7 +105,7 @@ NO_LOGIN = "from trading_engine.settings import passwords; passwords.verify = la
 HANGS = "import time\nif '--config' == sys.argv[1]: time.sleep(3600)"
 OPEN = "from trading_engine.engine import Engine; Engine._accept = lambda self, room: self.submit(8, payload=b'\\1')"
 SHUT = "from trading_engine.engine import Engine; Engine._accept = lambda self, room: None"
-# The engine cannot remove the file that keeps order entry closed, as on a device that fails.
+# The engine cannot remove the file that keeps order entry closed. The same can happen when a device fails.
 STAYS = """
 if sys.argv[1] == "--config":
     import pathlib
@@ -126,13 +126,13 @@ FAULTS = {
 
 
 class Host:
-    """A stand-in for a host: a directory with releases, and with the engine's configuration and state.
+    """A fake host: a directory with releases, and with the engine's configuration and state.
 
-    Scripts stand in for systemctl and journalctl.
+    Scripts replace systemctl and journalctl.
     """
 
     def __init__(self, directory: Path, **tables: Any) -> None:
-        """Make the directory. `tables` change the configuration, as in `EngineProcess`."""
+        """Make the directory. `tables` changes the configuration, as in `EngineProcess`."""
         self.root = directory / "opt"
         self.programs = directory / "programs"
         state = directory / "state"
@@ -149,12 +149,12 @@ class Host:
 
     @property
     def arguments(self) -> dict[str, object]:
-        """The arguments about this host that the modules release_trial and release_switch need."""
+        """The arguments that the modules release_trial and release_switch need for this host."""
         journal = self.engine.directory / "journal"
         return {"root": str(self.root), "config": str(self.engine.config), "journal": str(journal)}
 
     def install(self, name: str, planted: str = "", sources: Path = _SOURCES) -> None:
-        """Make a release. Its program first runs the code `planted`."""
+        """Make a release. Its program first runs the code `planted`, which can be a fault."""
         programs = self.root / "releases" / name / "bin"
         programs.mkdir(parents=True)
         (programs / "python").symlink_to(os.path.realpath(sys.executable))
@@ -164,7 +164,7 @@ class Host:
         _write_program(programs / "trading-engine", text)
 
     def start(self, name: str) -> None:
-        """Make a release the active one, and start its engine."""
+        """Make the release `name` the active one, and start its engine."""
         (self.root / "current").symlink_to(f"releases/{name}")
         self.systemctl("start")
 

@@ -1,7 +1,7 @@
 """Makes the journal that `trading-engine self-check` replays: python -m tests.unit.engine.shipped
 
-Run it after a change of the engine's semantics. The same sources always make the same bytes, so that git shows no
-difference for an unchanged journal.
+Run it after a change of the engine's behaviour. The same sources always make the same bytes. So git shows a difference
+only when the journal has changed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _ADMIN = (
 
 
 class Recording:
-    """A core whose inputs are written to a journal. The journal has no version, so that every version can replay it."""
+    """A core, and a journal with the core's inputs. The journal names no version, so every version can replay it."""
 
     def __init__(self, directory: Path) -> None:
         self.core = Core()
@@ -53,7 +53,7 @@ def _open_tokens(account: Account) -> list[bytes]:
 
 
 def write(directory: Path) -> None:
-    """Write a journal with records of every kind, and with messages of every kind and outcome."""
+    """Write a journal with records of every kind. It contains messages of every kind and with every outcome."""
     recording = Recording(directory)
     symbols = ("TEST", "OTHER")
     settings = settings_of(symbols, self_match="cancel_resting", max_order_shares=450, max_open_orders=40)
@@ -92,7 +92,10 @@ def write(directory: Path) -> None:
 
 
 def main() -> None:
-    """Write the journal and its expected results into the engine's package. The pure engine computes the results."""
+    """Write the journal and its expected results into the engine's package.
+
+    The pure variant of the engine computes the results.
+    """
     selfcheck.SHIPPED.mkdir(exist_ok=True)
     write(selfcheck.SHIPPED)
     (selfcheck.SHIPPED / SEGMENT).chmod(0o644)

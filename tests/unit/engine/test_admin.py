@@ -1,4 +1,4 @@
-"""An administrator's commands have their effects on a running engine, also after a restart."""
+"""An administrator's commands take effect on a running engine. Their effect remains after a restart."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def engine(tmp_path: Path) -> Iterator[EngineProcess]:
 
 @pytest.fixture(scope="module")
 def shared_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
-    """Run one engine for all tests that do not change its state."""
+    """Run one engine. All tests that do not change its state share it."""
     with EngineProcess(tmp_path_factory.mktemp("shared")) as running:
         yield running
 
@@ -53,7 +53,7 @@ def admin(engine: EngineProcess, *command: str) -> tuple[int, str]:
 
 
 def said(engine: EngineProcess, line: bytes) -> dict[str, Any]:
-    """Write a line to the admin socket without the command, and return the answer."""
+    """Write a line directly to the engine's administration socket, and return the answer."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(DEADLINE_S)
         connection.connect(str(engine.directory / "admin.sock"))
@@ -63,7 +63,7 @@ def said(engine: EngineProcess, line: bytes) -> dict[str, Any]:
 
 
 class Turns:
-    """A stand-in for an event loop. The test controls its turns and its time."""
+    """A fake event loop. The test decides when its turns happen, and what time it is."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -94,7 +94,7 @@ def protocol_of(engine: Engine, turns: Turns, visitors: Visitors | None = None) 
 
 
 class Answers:
-    """A stand-in for a transport that stores the written bytes. The connection's other end is this process."""
+    """A fake asyncio transport that stores the written bytes. The other end of its connection is this process."""
 
     def __init__(self) -> None:
         self.written = b""

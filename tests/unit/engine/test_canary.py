@@ -1,4 +1,4 @@
-"""The canary, a client inside the engine, measures round trips and is not counted in any figure about clients."""
+"""The canary is a client inside of the engine that measures round trips. Figures about clients do not include it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def engine(tmp_path: Path) -> Iterator[EngineProcess]:
 
 
 def wait_for_state(engine: EngineProcess, reached: Callable[[State], bool]) -> State:
-    """Wait until the engine publishes a state that `reached` accepts, and return it.
+    """Wait until the engine publishes a state for which `reached` returns true. Return this state.
 
     Raises AssertionError after a deadline.
     """
@@ -140,7 +140,7 @@ def test_it_enters_no_order_while_the_journal_has_no_space(tmp_path: Path) -> No
 
 
 def test_it_is_answered_after_the_clock_was_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The canary's tokens must increase. The engine ignores an order whose token is not greater than the last."""
+    """The engine ignores an order whose token is not greater than the previous token. The canary's tokens must grow."""
     (tmp_path / "sitecustomize.py").write_text(
         "import os, time\nread = time.time_ns\n"
         "time.time_ns = lambda: read() + int(os.environ['AHEAD_S']) * 1_000_000_000\n"

@@ -1,4 +1,7 @@
-"""Many orders are cancelled in slices, completely, also across a crash, and identically in every replay."""
+"""The engine cancels many orders in slices: a limited number of orders in each turn of its event loop.
+
+All orders are cancelled, even if the engine crashes meanwhile. Every replay cancels them in the same way.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ ENOUGH_TURNS = 1000
 
 
 def fill(engine: Engine, number: int, orders: int = ORDERS, time_in_force_s: int = ouch.TIF_MARKET_HOURS) -> None:
-    """Connect the account and enter this number of resting orders."""
+    """Connect the account with this number, and enter `orders` resting orders."""
     engine.submit(inputs.CONNECT, number)
     first = engine.core.enters
     for serial in range(first, first + orders):
@@ -33,7 +36,7 @@ def fill(engine: Engine, number: int, orders: int = ORDERS, time_in_force_s: int
 
 
 def turns_until(loop: asyncio.AbstractEventLoop, reached: Callable[[], bool]) -> int:
-    """Run the loop turn by turn until `reached` returns true, and return the number of turns.
+    """Run the loop, one turn after the other, until `reached` returns true. Return the number of turns.
 
     The test fails after too many turns.
     """
@@ -80,7 +83,7 @@ def test_a_crash_in_the_middle_leaves_no_order_behind(
 
 
 def with_account(engine: Engine, name: str) -> int:
-    """Add an account that the configuration does not list, and return its number."""
+    """Add an account that is not in the configuration, and return its number."""
     settings = engine.config.accounts["ANNA"].core_settings()
     changes = {"accounts": {name: settings}, "symbols": [], "dropped": []}
     engine.submit(inputs.CHANGE, payload=json.dumps(changes).encode())

@@ -1,4 +1,4 @@
-"""The engine's time, with a wall clock and a monotonic clock that the test sets."""
+"""The engine's time. The test sets the wall clock and the monotonic clock."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ def wall_ns(text: str) -> int:
 
 @pytest.fixture
 def wall(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
-    """Replace both clocks, and return their values in ns. The test changes these values."""
+    """Replace the wall clock and the monotonic clock.
+
+    Return both times in ns. A test can change them.
+    """
     clocks = {"wall": wall_ns("2026-01-05T10:00:00+00:00"), "monotonic": 5_000}
     monkeypatch.setattr(time, "time_ns", lambda: clocks["wall"])
     monkeypatch.setattr(time, "monotonic_ns", lambda: clocks["monotonic"])
@@ -109,7 +112,7 @@ def test_less_than_a_millisecond_is_no_step(wall: dict[str, int]) -> None:
 
 
 class Notes(list[str]):
-    """Records the server's events and the values that it publishes."""
+    """Fake statistics for the engine's server. They record events and published values."""
 
     published: dict[str, int]
 

@@ -1,4 +1,4 @@
-"""The engine's configuration: which values are accepted, and which messages report wrong values."""
+"""Which values the engine's configuration accepts, and which messages report wrong values."""
 
 from __future__ import annotations
 

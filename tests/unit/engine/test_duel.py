@@ -1,4 +1,4 @@
-"""Random orders have the same effects in the engine, in a simple reference market, and in the market data."""
+"""Random orders have the same effects in the engine and in a simple reference market. Market data shows the same."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FLOW = st.lists(
 @settings(max_examples=120, deadline=None)
 @given(FLOW)
 def test_any_flow_has_the_same_answers_and_the_same_book_as_in_the_plain_market(flow: list[tuple[Any, ...]]) -> None:
-    """When the answers differ, Hypothesis searches for the shortest sequence of messages that shows it."""
+    """When the answers differ, Hypothesis searches for the shortest sequence of messages with a difference."""
     duel = Duel()
     tokens: list[str] = []
     for step, (kind, owner, *rest) in enumerate(flow):
@@ -68,7 +68,7 @@ def test_any_flow_has_the_same_answers_and_the_same_book_as_in_the_plain_market(
 def test_random_messages_have_the_same_answers_and_the_same_book_as_in_the_plain_market() -> None:
     """The messages include firms, ticks, lots and malformed messages.
 
-    Meanwhile the configuration changes, and the engine continues from snapshots.
+    Between messages, the configuration changes, and the engine continues from snapshots.
     """
     duel = run(seed=1, messages=MESSAGES)
     assert set(duel.messages) == {"EnterOrder", "ReplaceOrder", "CancelOrder", "ModifyOrder"}

@@ -1,4 +1,4 @@
-"""The constants in the machine's encoder are equal to the values in the protocols' layouts."""
+"""The encoder in the package `machine` has constants. They must be equal to the values in the protocols' layouts."""
 
 from __future__ import annotations
 

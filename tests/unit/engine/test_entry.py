@@ -1,6 +1,6 @@
-"""Closed order entry rejects new orders and accepts cancels.
+"""While order entry is closed, the engine rejects new orders and accepts cancels.
 
-A new release starts with closed order entry until a check has passed.
+After a deployment, a new release starts with closed order entry. It stays closed until a check has succeeded.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def gate(engine: EngineProcess, password: str = PASSWORD) -> tuple[int, str]:
 
 @contextlib.contextmanager
 def one_order(engine: EngineProcess) -> Iterator[Client]:
-    """Yield a client with the resting order A."""
+    """Yield a client that has the resting order A."""
     with contextlib.closing(Client(engine.port)) as client:
         client.send(ouch.EnterOrder("A", "B", 10, "TEST", PAR))
         client.wait_for(2)
@@ -62,7 +62,7 @@ def one_order(engine: EngineProcess) -> Iterator[Client]:
 
 
 def closed_answers(client: Client) -> list[Any]:
-    """Enter a new order, replace order A and cancel order A. Return the three answers."""
+    """Send three messages: enter a new order, replace order A, and cancel order A. Return the three answers."""
     before = len(client.messages)
     client.send(
         ouch.EnterOrder("B", "B", 10, "TEST", PAR), ouch.ReplaceOrder("A", "C", 20, PAR), ouch.CancelOrder("A", 0)
@@ -161,7 +161,7 @@ def test_a_start_that_is_doubted_refuses_another_state_and_changes_nothing(
 
 
 def _in_another_order(data: bytes) -> bytes:
-    """Return a valid snapshot with the same content, in which two keys are in another order."""
+    """Return a valid snapshot with the same content. Two of its keys have changed places."""
     head, body = data[: data.index(b'{"accepting"') - 8], data[data.index(b'{"accepting"') - 8 :]
     changed = re.sub(rb'("next_match":\d+),("next_reference":\d+)', rb"\2,\1", body)
     assert changed != body

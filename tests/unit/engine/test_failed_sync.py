@@ -1,7 +1,8 @@
-"""After a failed sync of the journal, the engine's next start writes the journal to the disk again before it serves.
+"""After a failed sync of the journal, the next start first writes the whole journal to the disk again.
 
-A kernel marks pages as written even when the sync failed. A model of the kernel in Python does the same as ext4 and
-XFS. Another test preloads a library that makes the start's own sync fail. The engine must then refuse to serve.
+The reason is the kernel: it marks pages as written even when the sync failed. One test uses a model of the kernel in
+Python, which does the same as ext4 and XFS. Another test lets the start's own sync fail. The engine must then refuse to
+serve.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ ORDER = ouch.EnterOrder("one", "B", 100, "TEST", 1_000_000)
 
 
 class Disk:
-    """A model of what a disk keeps after a power failure: the journal's pages that were synced without an error."""
+    """A model of what a disk keeps after a power failure.
+
+    It keeps the pages of the journal whose sync succeeded.
+    """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.failing = False

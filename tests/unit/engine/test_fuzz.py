@@ -1,6 +1,6 @@
-"""Arbitrary bytes get an answer, no answer, or a disconnect with a reason.
+"""For arbitrary bytes, a client gets an answer, no answer, or a disconnect with a reason.
 
-They never cause an exception, and a rejected message never changes a book.
+They never cause an exception. A rejected message never changes a book.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The engine collects garbage after a number of messages, and examines only new objects.
 
-Pauses and stalls of the engine are counted and published.
+It counts and publishes its pauses and stalls.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The figures of a histogram agree with the durations that it recorded."""
+"""The figures of a histogram fit the durations that it has recorded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engine reports what it needs: on a machine without scrypt, without time zones, or where it cannot start."""
+"""The engine reports what a machine lacks: scrypt, time zones, or something else without which it cannot start."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def configuration(tmp_path: Path, hashed: str, more: str = "") -> Path:
 
 
 def refused(*_arguments: object, **_options: object) -> bytes:
-    """Fail with the error of OpenSSL's FIPS provider, which has no scrypt."""
+    """Fail with the same error as OpenSSL's FIPS provider, which has no scrypt."""
     raise ValueError("[digital envelope routines] unsupported")
 
 
@@ -55,7 +55,7 @@ def test_hash_password_says_so_as_well(monkeypatch: pytest.MonkeyPatch, capsys: 
 
 @pytest.fixture
 def no_zones() -> Iterator[None]:
-    """Simulate a distribution without time zones, so that only the release's own zones remain."""
+    """Simulate a distribution without time zones. Only the release's own time zones remain."""
     zoneinfo.reset_tzpath(to=[])
     zoneinfo.ZoneInfo.clear_cache()
     yield

@@ -1,7 +1,7 @@
-"""A package of the engine imports only its own level and the levels below, and no imports form a circle.
+"""The engine's packages form levels. A package imports only from its own level and from lower levels.
 
-The tests call a package or module at the engine's top a room, and a level of rooms a floor. Only the modules in a list
-may contain code about AWS.
+No imports form a circle. These tests call a level a floor. They call each package or module at the engine's top a room,
+and each room is on one floor. Only the modules in a list may contain code about AWS.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 SOURCES = Path(__file__).parents[3] / "files/engine/src"
-# The floors from the lowest to the highest. A module at the engine's top is a room like a package.
+# The floors, from the lowest to the highest. A room is a package or a module at the engine's top.
 FLOORS = (
     ("wire",),
     ("host",),
@@ -45,7 +45,7 @@ KNOW_AWS = {
 
 
 def modules(package: str) -> dict[str, Path]:
-    """Return the modules of a package by their dotted names."""
+    """Return the modules of a package, by names such as `trading_engine.machine.core`."""
     found = {}
     for path in sorted((SOURCES / package).rglob("*.py")):
         parts = path.relative_to(SOURCES).with_suffix("").parts
@@ -57,7 +57,7 @@ ALL = {name: path for package in ("trading_engine", *OTHERS) for name, path in m
 
 
 def imported(path: Path) -> set[str]:
-    """Return the modules in files/engine that a file imports, also those that it imports inside functions."""
+    """Return the modules in files/engine that a file imports. Imports inside of functions are included."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -69,7 +69,7 @@ def imported(path: Path) -> set[str]:
 
 
 def room_of(module: str) -> str:
-    """Return the room of one of the engine's modules. It is empty for the engine's package itself."""
+    """Return the room to which a module of the engine belongs. It is empty for the engine's package itself."""
     parts = module.split(".")
     return parts[1] if len(parts) > 1 else ""
 
@@ -130,7 +130,7 @@ COMPILED = [
 
 @pytest.mark.parametrize("module", COMPILED)
 def test_a_compiled_function_has_one_name_for_each_kind_of_exception(module: str) -> None:
-    """mypyc gives a variable the type of its first use, so a second `except` with another type raises a TypeError."""
+    """mypyc gives a variable the type of its first use. A second `except` with another type then raises a TypeError."""
     for function in ast.walk(ast.parse(ALL[module].read_text(encoding="utf-8"))):
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             kinds: dict[str, set[str]] = {}

@@ -1,4 +1,4 @@
-"""Programs of other authors exchange messages with the engine, or read its output."""
+"""Programs of other authors exchange messages with the engine, or read what the engine has written."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def engine(tmp_path: Path) -> Iterator[EngineProcess]:
 
 
 def dissect(capture: Path, port: int) -> list[dict[str, str]]:
-    """Return what tshark reports about each packet: its SoupBinTCP types, its OUCH types, and errors, by field."""
+    """Return what tshark reports about each packet, by field: SoupBinTCP types, OUCH types, and errors."""
     fields = ("soupbintcp.packet_type", "ouch.packet_type", "_ws.malformed", "_ws.expert.message")
     command = ["tshark", "-n", "-r", str(capture), "-d", f"tcp.port=={port},soupbintcp", "-T", "fields"]
     for field in fields:
@@ -38,7 +38,7 @@ def dissect(capture: Path, port: int) -> list[dict[str, str]]:
 
 
 def split(stream: bytes) -> list[bytes]:
-    """Split the bytes of a SoupBinTCP stream into its packets, each with its length field."""
+    """Split the bytes of a SoupBinTCP stream into packets. Each packet still has its length field."""
     packets = []
     while stream:
         end = 2 + int.from_bytes(stream[:2], "big")

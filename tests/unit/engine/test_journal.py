@@ -1,4 +1,4 @@
-"""The journal, its snapshots and its tools: the engine's state after a replay, also of a damaged journal."""
+"""The journal, its snapshots and its tools. A replay gives the engine's state; the tests also damage the journal."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ PAR = 1_000_000
 
 
 class Recorder:
-    """A core whose inputs are written to a journal as in the engine, but without the engine's event loop.
+    """A core and a journal. The core's inputs are written to the journal as in the engine, but without an event loop.
 
-    `said` has all bytes of its replies and market data.
+    `said` has all bytes of the core's replies and market data.
     """
 
     def __init__(self, directory: Path, segment: int = 1, records: int = 0) -> None:
@@ -95,7 +95,7 @@ def test_replay_gives_the_state_again_over_several_segments(recorder: Recorder) 
 
 @pytest.fixture
 def disk_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return a list that records each rename and fsync from now on, with the file's name. The calls still happen."""
+    """Return a list that records each later call of rename and fsync, with the file's name. The calls still happen."""
     calls: list[str] = []
     rename, fsync = os.rename, os.fsync
 
@@ -309,9 +309,9 @@ def test_a_loaded_snapshot_goes_on_exactly_as_the_original(seed: int) -> None:
 
 
 def goes_on_from_its_snapshot(market: Market, *messages: tuple[Any, ...]) -> list[Any]:
-    """Send the messages to the core and to a core from its snapshot, which must give the same bytes.
+    """Send the messages to the core, and to a second core that has loaded the first core's snapshot.
 
-    Return account A's replies and the market data.
+    Both must give the same bytes. Return the replies to account A and the market data.
     """
     market.core.discard_outputs()
     market.take()

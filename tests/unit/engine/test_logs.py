@@ -1,6 +1,6 @@
-"""The logs of replies and market data are caches of what the journal implies.
+"""The engine writes logs of replies and of market data. They contain only what follows from the journal.
 
-Their content comes from a replay of the journal or from the present run.
+Their content is written by the present run, or by a replay of the journal.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ADDED_BYTES = 38  # an Add Order message with its length
 
 
 def trade(engine: Engine, loop: asyncio.AbstractEventLoop, *tokens: str) -> None:
-    """Enter resting orders, and let the event loop write the pending data."""
+    """Enter resting orders. Then let the event loop write what is pending."""
     engine.submit(inputs.CONNECT, ANNA)
     for token in tokens:
         enter(engine, token)

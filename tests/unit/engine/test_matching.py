@@ -1,4 +1,4 @@
-"""The engine's rules of matching, by the replies to clients and the market data after each message."""
+"""The engine's rules of matching. The tests check the replies to clients and the market data after each message."""
 
 from __future__ import annotations
 
@@ -427,7 +427,10 @@ def test_a_replacement_whose_minimum_is_above_its_shares_is_malformed() -> None:
 
 
 def two_firms(policy: str = "allow", within: str = "firm") -> Market:
-    """Return a market in which the accounts A and B belong to one firm, and C to another. The policy is A's."""
+    """Return a market in which the accounts A and B belong to one firm, and C to another.
+
+    `policy` and `within` are account A's rule of self-match prevention.
+    """
     one: dict[str, Any] = {"firm": "ONE", "mpids": ["AAAA", "BBB"]}
     settings = settings_of(**one, self_match=policy, self_match_within=within)
     settings["accounts"]["B"].update(one)

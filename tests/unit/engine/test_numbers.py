@@ -1,4 +1,4 @@
-"""The engine gives every published number a value, and the value has the meaning in the catalogue of numbers."""
+"""The engine gives a value to every number that it publishes. A catalogue describes the meaning of each number."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def engine(tmp_path: Path) -> Iterator[EngineProcess]:
 
 
 def wait_for_state(engine: EngineProcess, reached: Callable[[State], bool]) -> State:
-    """Wait until the engine publishes a state that `reached` accepts, and return it.
+    """Wait until the engine publishes a state for which `reached` returns true. Return this state.
 
     Raises AssertionError after a deadline.
     """
@@ -52,7 +52,10 @@ def buy(token: str, shares: int = 100, price_e4: int = 1_000_000) -> ouch.EnterO
 
 
 def test_what_the_catalogue_takes_is_there(start: Callable[[], Engine], tmp_path: Path) -> None:
-    """A wrong name makes the engine fail at its first publication, and all tests with an engine time out."""
+    """The catalogue names attributes of the engine's objects. With a wrong name the engine fails at its start.
+
+    All tests with an engine would then time out without a reason.
+    """
     engine = start()
     snapshotter = Snapshotter(tmp_path, 1)
     state = StateWriter(tmp_path / "own.shm", "1.2.3", "os")

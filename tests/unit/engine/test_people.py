@@ -1,6 +1,6 @@
-"""The kernel identifies a person who uses the administration socket.
+"""A person uses the engine's administration socket. The kernel tells the engine who it is.
 
-The person has the rights of a role, and the log names the person.
+A person may do what the person's role allows. The log names the person.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def asked(engine: Engine, person: Person, request: dict[str, Any]) -> dict[str, Any]:
-    """Send a person's request to the engine, and return the answer."""
+    """Send a request to the engine as this person, and return the answer."""
     turns, transport = Turns(), Answers()
     protocol = protocol_of(engine, turns)
     protocol.connection_made(cast(asyncio.BaseTransport, transport))
@@ -54,7 +54,7 @@ def asked(engine: Engine, person: Person, request: dict[str, Any]) -> dict[str, 
 
 
 def connected_as(user: int, group: int, groups: list[int]) -> socket.socket:
-    """Return a connection whose other end is a process with these user and group ids."""
+    """Return a connection. The process at its other end has these user and group ids."""
     with socket.socket(socket.AF_UNIX) as listening:
         name = f"\0people-{secrets.token_hex(8)}"
         listening.bind(name)

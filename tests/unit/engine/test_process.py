@@ -1,4 +1,4 @@
-"""The engine as a process: it survives errors of clients, and reports why it cannot run."""
+"""The engine as a process. It survives errors of clients. When it cannot run, it reports why."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def engine(tmp_path: Path) -> Iterator[EngineProcess]:
 
 @pytest.fixture(scope="module")
 def shared_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
-    """Run one engine for all tests that do not change its state."""
+    """Run one engine. All tests that do not change its state share it."""
     with EngineProcess(tmp_path_factory.mktemp("shared")) as running:
         yield running
 
@@ -296,9 +296,9 @@ def test_a_session_of_another_date_is_ended_at_the_start(tmp_path: Path) -> None
 
 
 def zone_with_midnight_in(directory: Path, seconds: int) -> tuple[str, str]:
-    """Write a time zone `Soon`, in the format of tzfile(5), in which it is midnight after this number of seconds.
+    """Write a time zone `Soon` in which midnight is after this number of seconds. Its format is that of tzfile(5).
 
-    Return the date before midnight and the date after it, as YYYYMMDD.
+    Return two dates as YYYYMMDD: the date before midnight, and the date after it.
     """
     midnight_s = int(time.time()) + seconds
     offset_s = (-midnight_s + 43_200) % 86_400 - 43_200

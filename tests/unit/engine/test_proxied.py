@@ -1,6 +1,6 @@
-"""A TLS proxy tells the engine each client's address in a header.
+"""A TLS proxy sends a header before a client's bytes. The header tells the engine the client's address.
 
-The tests check valid headers, the effect of invalid ones, and which address the login throttle counts.
+The tests check valid headers and the effect of invalid ones. They also check which address the login throttle counts.
 """
 
 from __future__ import annotations
@@ -88,9 +88,10 @@ def engine(tmp_path: Path) -> Iterator[EngineProcess]:
 
 
 def answer(engine: EngineProcess, *pieces: bytes, clear: bool = False) -> bytes:
-    """Send these pieces on a new connection and return the answer. It is empty when the engine only disconnects.
+    """Send these pieces on a new connection and return the answer.
 
-    With `clear` the connection goes to the port for clients, otherwise to the port for the proxy.
+    The answer is empty when the engine only disconnects. With `clear`, connect to the port for clients. Without it,
+    connect to the port for the proxy.
     """
     port = engine.port if clear else read(engine.config).order_entry.proxy_port
     with socket.create_connection(("127.0.0.1", port), DEADLINE_S) as sock:

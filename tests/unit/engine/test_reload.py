@@ -1,4 +1,7 @@
-"""A running engine reloads its configuration: what changes, what is refused, and that clients notice nothing else."""
+"""A running engine reloads its configuration.
+
+The tests check which changes take effect, which are refused, and that clients notice nothing else.
+"""
 
 from __future__ import annotations
 
@@ -216,7 +219,7 @@ def test_lines_that_are_no_reload_are_answered_and_leave_room_for_the_next(engin
 
 
 def changed(config: EngineConfig, accounts: int, **limits: int) -> EngineConfig:
-    """Return the configuration with this number of additional accounts, and with these limits for all accounts."""
+    """Return the configuration with this number of accounts added to it. All its accounts get these limits."""
     anna = config.accounts["ANNA"]
     more = {f"N{number:05d}": replace(anna, name=f"N{number:05d}") for number in range(accounts)}
     every = {**config.accounts, **more}
@@ -227,7 +230,7 @@ def changed(config: EngineConfig, accounts: int, **limits: int) -> EngineConfig:
 
 
 def finish(asked: Reload, parts: list[dict[str, Any]]) -> None:
-    """Give a reload the remaining parts of the configuration, and run all its steps."""
+    """Give the remaining parts of the configuration to a reload that has begun, and run all its steps."""
     for part in parts:
         asked.take(json.loads(json.dumps(part)))
     for _ in asked.steps():
@@ -235,7 +238,7 @@ def finish(asked: Reload, parts: list[dict[str, Any]]) -> None:
 
 
 def steps_of(engine: Engine, config: EngineConfig) -> Iterator[None]:
-    """Return the steps of a reload that has received all parts of the configuration."""
+    """Return the steps of a reload. The reload has already received the whole configuration."""
     first, *parts = parts_of(config)
     asked = Reload(engine, lambda number: None, json.loads(json.dumps(first)))
     for part in parts[:-1]:
@@ -244,7 +247,10 @@ def steps_of(engine: Engine, config: EngineConfig) -> Iterator[None]:
 
 
 def run(engine: Engine, config: EngineConfig) -> int:
-    """Reload the configuration. Return the largest number of journal records that one step has written."""
+    """Reload the configuration, step by step.
+
+    Return how many records a step has written to the journal, for the step that has written most.
+    """
     assert engine.writer is not None
     records = [engine.writer.records]
     for _ in steps_of(engine, config):

@@ -1,6 +1,6 @@
-"""The ring buffer by which the engine passes market data to the feed, in shared memory.
+"""The ring buffer in shared memory, through which the engine passes market data to the feed.
 
-A reader gets each turn's messages exactly as they were written, or nothing.
+For each turn of the engine, a reader gets exactly the messages that were written, or nothing.
 """
 
 from __future__ import annotations
@@ -232,7 +232,10 @@ def test_what_delivering_a_turn_causes_is_shown_behind_it(
         engine.read(0, soupbintcp.unsequenced(ouch.INBOUND.encode(order)), 0)
 
     def deliver(output: Output) -> None:
-        """Process another input during the delivery, as happens when the client of a reply has disconnected."""
+        """Process a second input while the result of the first is delivered.
+
+        This happens when the engine notices, as it sends a reply, that the client has disconnected.
+        """
         engine.deliver = lambda output: None
         enter("2")
 

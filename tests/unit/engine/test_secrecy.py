@@ -1,4 +1,4 @@
-"""The engine writes no clear-text password: not to its logs, not to the published state, and not to its files."""
+"""The engine writes no clear-text password: neither to its logs, nor to the published state, nor to its files."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ def loop(request: pytest.FixtureRequest) -> Iterator[asyncio.AbstractEventLoop]:
 
 @pytest.fixture
 def gateway(tmp_path: Path, loop: asyncio.AbstractEventLoop) -> Iterator[Gateway]:
-    """Return a gateway, the part that serves clients. Its engine is not started, so it accepts no login yet."""
+    """Yield a gateway, the part of the engine that serves clients.
+
+    The engine has not been started, so the gateway accepts no login yet.
+    """
     settings = config.read(EngineProcess(tmp_path).config)
     writer = StateWriter(settings.shared_memory, "1.2.3", "os")
     stats = Stats(writer)
@@ -66,7 +69,7 @@ def test_a_login_request_and_an_account_are_shown_without_what_authenticates(gat
 def test_what_the_loop_logs_of_a_failed_callback_has_no_password(
     gateway: Gateway, connection: Connection, loop: asyncio.AbstractEventLoop, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The event loop logs a failed callback with its arguments. The engine only adds a text to that."""
+    """The event loop logs a failed callback with its arguments, so no argument may show a password."""
     loop.set_debug(True)
     account = gateway._config.accounts["ANNA"]
     loop.call_soon(partial(gateway._login._checked, connection, account, REQUEST), "not a future")

@@ -1,4 +1,4 @@
-"""The self-check of a release, which a host runs before it activates the release."""
+"""The self-check of a release. A host runs it before the release becomes active."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.unit.engine import shipped
 
 
 def test_the_shipped_journal_and_its_digests_are_those_of_these_sources(tmp_path: Path) -> None:
-    """After an intended change of the engine's semantics, run python -m tests.unit.engine.shipped."""
+    """After an intended change of the engine's behaviour, run python -m tests.unit.engine.shipped."""
     shipped.write(tmp_path)
     assert (tmp_path / shipped.SEGMENT).read_bytes() == (selfcheck.SHIPPED / shipped.SEGMENT).read_bytes()
     found = selfcheck.check()

@@ -1,6 +1,6 @@
-"""Names of trading sessions stay unique, even when the date is set back.
+"""Each trading session has a name that no other session has, even when the date is set back.
 
-They also stay unique when a date has more sessions than two decimal digits can number.
+The same is true when a date has more sessions than two decimal digits can number.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def session_of(client: Client) -> str:
 
 
 def resumed(engine: EngineProcess, session: str, sequence: int) -> bytes:
-    """Log in to a session by its name, and return all bytes until the connection ends."""
+    """Log in to the session with this name. Return all bytes that arrive until the connection ends."""
     with socket.create_connection(("127.0.0.1", engine.port), DEADLINE_S) as connection:
         connection.sendall(soupbintcp.login_request("BERT", PASSWORD, session, sequence))
         return b"".join(iter(lambda: connection.recv(4096), b""))

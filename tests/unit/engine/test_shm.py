@@ -1,4 +1,4 @@
-"""The state that the engine publishes in shared memory, as a reader sees it, also when either process dies."""
+"""The state that the engine publishes in shared memory, as a reader sees it. Either of the two processes may die."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from trading_engine.published.shm import (
     TornStateError,
 )
 
-# For each layout: its numbers of counters, gauges and histograms, and the SHA-256 of their names in order.
+# For each layout: how many counters, gauges and histograms it has, and the SHA-256 of their names in order.
 OF_LAYOUT = {2: ((62, 26, 5), "a7982f06b1ed987d62e547b625f665dacab165929db179939ea2e23390d091e1")}
 TOP = TopOfBook("TEST", 1, 2, 3, 4, 5, 6, 7, 8, 9)
 SESSION = SessionState("ANNA", True, 1, 2, 3, 4, 5, 6, "192.0.2.1")
@@ -49,7 +49,10 @@ def test_a_reader_sees_what_was_published_last(path: Path) -> None:
 
 
 def test_the_numbers_of_a_layout_keep_their_places() -> None:
-    """Add a new number at the end of its kind. If that is impossible, increase LAYOUT and add an entry to OF_LAYOUT."""
+    """A new number comes after all others of its kind.
+
+    If that is impossible, increase LAYOUT and add an entry to OF_LAYOUT.
+    """
     sizes, digest = OF_LAYOUT[LAYOUT]
     kinds = zip((COUNTERS, GAUGES, HISTOGRAMS), sizes, strict=True)
     first = [name for names, size in kinds for name in names[:size]]

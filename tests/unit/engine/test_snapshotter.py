@@ -1,4 +1,4 @@
-"""The child process that makes snapshots: when it starts again, and when it ends early or with the engine."""
+"""The engine's child process that makes snapshots: when it is started again, and when it ends."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ LONGER = "the journal stays longer than it should"
 
 @pytest.fixture
 def snapshotter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Snapshotter]:
-    """Return a snapshotter whose child never ends, because one segment of the journal is a pipe."""
+    """Yield a snapshotter whose child process never ends.
+
+    The reason is that one segment of the journal is a pipe.
+    """
     monkeypatch.setenv("PYTHONPYCACHEPREFIX", ENVIRONMENT["PYTHONPYCACHEPREFIX"])
     os.mkfifo(tmp_path / "000000000001.journal")
     (tmp_path / "000000000002.journal").touch()
@@ -44,7 +47,7 @@ def told_after_a_kill(snapshotter: Snapshotter, used_bytes: int = 0) -> str:
 
 @pytest.fixture
 def passed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Return a list whose only item is the time in ns by which the test advances the monotonic clock."""
+    """Return a list with one number: by how many ns the monotonic clock is ahead. A test can change this number."""
     monotonic_ns = time.monotonic_ns
     passed = [0]
     monkeypatch.setattr(time, "monotonic_ns", lambda: monotonic_ns() + passed[0])

@@ -1,6 +1,6 @@
-"""The check of a journal compares the newest snapshot with a replay of the journal before it.
+"""The check of a journal replays the journal up to the newest snapshot, and compares the result with the snapshot.
 
-They are equal or different, or the check tells why they cannot be compared.
+It reports that the two states are equal or that they differ. When they cannot be compared, it reports why.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tests.unit.engine.test_process import enter
 
 @pytest.fixture
 def twice(tmp_path: Path) -> Path:
-    """Return the directory of a journal with two snapshots, and with records after each of them."""
+    """Return the directory of a journal with two snapshots. More records follow after each of them."""
     recorder = Recorder(tmp_path)
     recorder.start()
     for seed in range(2):
@@ -52,7 +52,7 @@ def test_the_newest_snapshot_is_proved_from_the_one_before_or_from_the_first_rec
 
 
 def without_one_order(path: Path) -> None:
-    """Write the snapshot again without one of its orders, with valid checksums."""
+    """Remove one order from the snapshot. Its checksums are valid again afterwards."""
     core = Core()
     head = snapshot.read(path, core)
     book = next(book for book in core.books.values() if orders_of(book.bids))
@@ -61,7 +61,7 @@ def without_one_order(path: Path) -> None:
 
 
 def one_byte_of_a_record(path: Path) -> None:
-    """Change an order's token in the journal between the snapshots, and make the record's checksum valid again."""
+    """Change an order's token in the journal between the snapshots. The record's checksum is valid again afterwards."""
     data = bytearray(path.read_bytes())
     record = list(journal.read_segment(path, last=False))[-1]
     at = data.index(record.payload, len(data) - 2 * len(record.payload) - journal.RECORD.size) - journal.RECORD.size

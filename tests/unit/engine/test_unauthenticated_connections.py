@@ -1,4 +1,7 @@
-"""Connections that never log in are limited in number, add nothing to the engine's files, and disturb no client."""
+"""Connections that never log in.
+
+The engine limits their number. They add nothing to its files and disturb no other client.
+"""
 
 from __future__ import annotations
 

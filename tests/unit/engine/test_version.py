@@ -1,4 +1,7 @@
-"""The machine version, which identifies the engine's semantics: which changes of the sources change it."""
+"""The package `machine` has a version, which identifies the engine's behaviour.
+
+The tests check which changes of the package's sources change the version.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,7 @@ def test_code_is(old: str, new: str) -> None:
 
 
 def test_no_import_of_the_machine_gives_another_name() -> None:
-    """The version ignores imports, so no import may change the meaning of a name."""
+    """The version ignores imports. Therefore no import may rename what it imports."""
     rooms = Path(__file__).parents[3] / "files/engine/src/trading_engine"
     renamed = [
         f"{path.name}: {alias.name} as {alias.asname}"

@@ -1,4 +1,4 @@
-"""The codecs use the lengths and offsets that the protocols' specifications publish."""
+"""The code that reads and writes messages uses the lengths and offsets in the protocols' specifications."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Accounts change while the feed runs: removed ones are disconnected, new ones can log in, others stay connected."""
+"""Accounts change while the feed runs.
+
+Subscribers with removed accounts are disconnected. New accounts can log in. All other subscribers stay connected.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The feed follows the engine's ring. Messages that are only in the files arrive while the market is still busy."""
+"""The feed reads messages from the engine's ring buffer and from its files.
+
+Messages that are only in the files arrive even while many messages come through the ring buffer.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ async def test_what_was_too_large_for_the_ring_is_taken_from_the_files_though_tu
     ended = asyncio.Event()
 
     def serve() -> None:
-        """Serve a turn, and meanwhile add the next turn to the ring, so that the ring is never empty."""
+        """Serve a turn of the engine, and add the next turn to the ring buffer. The buffer is therefore never empty."""
         nonlocal turns
         if turns == 3:  # the engine writes the file some turns later
             path.write_bytes(binary_file(messages))

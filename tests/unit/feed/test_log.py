@@ -1,4 +1,4 @@
-"""The feed reads the engine's ITCH log as numbered messages."""
+"""The feed reads the engine's ITCH log as messages with numbers."""
 
 import struct
 from pathlib import Path

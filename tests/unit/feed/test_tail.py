@@ -1,6 +1,6 @@
-"""The feed joins messages from the engine's ring and from its files.
+"""The feed gets each message twice: from the engine's ring buffer and from a file, in either order.
 
-A subscriber gets every message once and in order, whether it reaches the feed by the ring or by a file first.
+A subscriber must get every message once, in the right order.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def subscriber_of(log: Log, sequence: int = 1) -> Subscriber:
 
 
 def everything(subscriber: Subscriber) -> list[bytes]:
-    """Return all messages that are ready for the subscriber."""
+    """Return all messages that the feed could send to the subscriber now."""
     found: list[bytes] = []
     while data := subscriber.packets(LogFile.packets):
         packets = soupbintcp.Splitter().feed(data)

@@ -1,4 +1,4 @@
-"""Connections that never log in to the feed are closed when a subscriber needs their place."""
+"""The feed closes connections that never log in, when a subscriber needs their place."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEADLINE_S = 20.0
 
 
 def allow(directory: Path, **passwords: str) -> None:
-    """Replace the accounts file by one with these accounts and passwords."""
+    """Replace the file of accounts by one with these accounts. Each name has its password as the value."""
     tables = [f'[accounts.{name}]\npassword = "{hash_password(password)}"\n' for name, password in passwords.items()]
     (directory / "accounts.new").write_text("".join(tables))
     (directory / "accounts.new").rename(directory / "accounts.toml")
@@ -30,7 +30,10 @@ def allow(directory: Path, **passwords: str) -> None:
 
 @asynccontextmanager
 async def serving(directory: Path, *, awaits_proxy: bool = False) -> AsyncIterator[tuple[str, int]]:
-    """Serve one trading session without messages, to clients or to a TLS proxy, and yield the feed's address."""
+    """Serve one trading session without messages, and yield the feed's address.
+
+    With `awaits_proxy`, the feed expects a TLS proxy in front of its clients.
+    """
     (directory / "2026112300-00000000000000000001.itch").write_bytes(b"")
     (directory / "engine.toml").write_text(
         f'[shared_memory]\npath = "{directory}/engine.shm"\n'

@@ -1,4 +1,4 @@
-"""Runs modules as Ansible does: a module gets arguments and prints one JSON object.
+"""Runs the collection's modules as Ansible does: a module gets arguments and prints one JSON object.
 
 Modules of AWS use an AWS account that moto emulates in this process.
 """
@@ -15,25 +15,25 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 
 RunModule = Callable[..., dict[str, Any]]
-# A function that returns a boto3 client of the named AWS service.
+# A function. It returns a boto3 client for the AWS service with this name.
 Account = Callable[[str], Any]
 
 
 @pytest.fixture
 def run_module(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> RunModule:
-    """Return a function that runs a module of this collection in this process and returns what it reported.
+    """Return a function that runs a module in this process, and returns the module's report.
 
-    A module that fails reports `failed: true`. With `check=True` the module runs in check mode.
+    The report of a failed module contains `failed: true`. With `check=True` the module runs in check mode.
     """
 
-    # A test that imports a filter makes Ansible treat this process as a controller. A module must not run as one,
-    # because it has to report its warnings itself.
+    # When a test imports a filter, Ansible takes this process for the controller. A module would then not report its
+    # own warnings.
     monkeypatch.setattr("ansible.module_utils._internal.is_controller", False)
 
     def run(name: str, /, check: bool = False, **arguments: object) -> dict[str, Any]:
         module = importlib.import_module(f"ansible_collections.lowlatency.trading.plugins.modules.{name}")
         capsys.readouterr()
-        # Ansible collects warnings per process, and expects one run of a module in each process.
+        # Ansible collects a process's warnings, and expects that the process runs only one module.
         monkeypatch.setattr("ansible.module_utils.common.warnings._global_warnings", {})
         with (
             patch_module_args({**arguments, "_ansible_check_mode": check, "_ansible_diff": True}),
@@ -49,9 +49,9 @@ def run_module(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPat
 
 @pytest.fixture
 def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
-    """Let all AWS clients of this process use an empty AWS account in moto. Remove AWS's environment variables.
+    """Let all AWS clients of this process use an empty AWS account in moto.
 
-    Yield a function that returns a boto3 client of the named AWS service.
+    Remove the environment variables of AWS clients. Yield a function that returns a boto3 client for a service.
     """
     # The import of moto takes a second, and most tests of this folder need no AWS.
     import boto3
@@ -81,9 +81,9 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
 
 
 def apply_thrice(run: RunModule, look: Callable[[], object], name: str, /, **arguments: object) -> dict[str, Any]:
-    """Run a module in check mode, then normally, then once more. Return the report of the second run.
+    """Run a module in check mode, then normally, then once more. Return the report of the normal run.
 
-    The value of `look()` must change only in the second run. The third run must report no change.
+    The value of `look()` may change only in the normal run. The last run must report no change.
     """
     before = look()
     checked = run(name, check=True, region="us-east-1", **arguments)

@@ -1,4 +1,4 @@
-"""A stand-in for a host's /proc, /sys and /etc: real files below another directory."""
+"""A fake host for tests of modules. Real files in a directory replace the host's /proc, /sys and /etc."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 @contextmanager
 def full_disk() -> Iterator[None]:
-    """Let every write that makes a file longer fail, as on a full disk, while the context is open."""
+    """Let every write that makes a file longer fail, as on a full disk, until the context ends."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
     try:
@@ -23,7 +23,7 @@ def full_disk() -> Iterator[None]:
 
 
 class HostTree:
-    """Files below the directory `root`. Methods take the absolute paths that the files would have on a host."""
+    """Files of a host, in the directory `root`. The methods take the paths that these files have on a host."""
 
     def __init__(self, root: Path, cpus: str = "0", ram_mib: int = 2048) -> None:
         self.root = root
@@ -40,12 +40,12 @@ class HostTree:
         return place
 
     def put_sysctls(self, **values: str) -> None:
-        """Write kernel settings. Double underscores in names stand for dots, as in vm__swappiness="60"."""
+        """Write kernel settings. In the arguments' names, two underscores mean a dot: vm__swappiness="60"."""
         for key, value in values.items():
             self.put(f"/proc/sys/{key.replace('__', '/')}", value)
 
     def link(self, path: str, target: str) -> None:
-        """Make a link to a file of the running kernel, which behaves as a plain file cannot."""
+        """Make a link to a file of this machine's kernel, which behaves in ways in which a plain file cannot."""
         place = self.place(path)
         place.parent.mkdir(parents=True, exist_ok=True)
         place.unlink(missing_ok=True)
@@ -58,7 +58,7 @@ class HostTree:
         return self.text(f"/proc/sys/{key.replace('.', '/')}")
 
     def snapshot(self) -> dict[str, str]:
-        """Return the text of every file by its path. Links are left out."""
+        """Return the text of every file, by its path. Links are left out."""
         return {
             f"/{file.relative_to(self.root)}": file.read_text()
             for file in sorted(self.root.rglob("*"))
@@ -66,7 +66,7 @@ class HostTree:
         }
 
     def stand_in(self, monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
-        """Let a module that runs with its `main` function use this tree as the host's root directory."""
+        """Let a module that runs with its `main` function find these files at the root directory."""
 
         def place(path: str) -> Path:
             assert path == "/", f"{path} is not the root, which alone this stands in for"

@@ -1,6 +1,6 @@
-"""Runs modules with botocore's Stubber, for AWS services that the emulator does not have.
+"""Runs modules with botocore's Stubber, because the emulator lacks some AWS services.
 
-Botocore checks requests and answers by its model of the service.
+Botocore checks the requests and the answers with its model of the service.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from botocore.stub import Stubber
 
 @contextmanager
 def stubbed(monkeypatch: pytest.MonkeyPatch, *services: str) -> Iterator[dict[str, Stubber]]:
-    """Give all AWS modules a stubbed client of each service, and yield the stubs by service.
+    """Give all AWS modules a stubbed client for each of these services, and yield the stubs by service.
 
     At the end, every expected request must have been made.
     """

@@ -1,4 +1,4 @@
-"""An existing VPC keeps its network, and a new VPC gets a network that overlaps with no other."""
+"""An existing VPC keeps its network. A new VPC gets a network that overlaps with none in use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The module alarm_trial turns an alarm on. Its notice must arrive at the topic, and nothing else may change."""
+"""The module alarm_trial turns an alarm on, and checks that the topic gets its notice. It changes nothing else."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ def make_alarms(account: Account, topic: str, *actions: str, of: str = "AlarmAct
 
 @pytest.fixture(autouse=True)
 def rules_are_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Turn the composite alarm on with its part, as CloudWatch does. Moto does not evaluate rules."""
+    """When the test's alarm is turned on, turn the composite alarm on as well.
+
+    CloudWatch does so because of the composite alarm's rule, but moto does not evaluate rules.
+    """
     alone = alarm_trial.apply
 
     def with_composite(client: Any, alarm: str) -> None:
@@ -47,7 +50,7 @@ def topic(account: Account) -> str:
 
 
 def left(account: Account, topic: str) -> tuple[int, int]:
-    """Return the number of queues, and the number of the topic's subscriptions."""
+    """Return two numbers: the queues in the AWS account, and the subscriptions of the topic."""
     queues = account("sqs").list_queues().get("QueueUrls", [])
     return len(queues), len(account("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"])
 

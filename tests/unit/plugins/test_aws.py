@@ -1,4 +1,4 @@
-"""An error from AWS becomes one line that tells the problem, its place and the remedy."""
+"""An error of AWS becomes one line. It names the problem, its place, and what the user can do."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError, NoCredenti
 
 
 def client_error(code: str) -> ClientError:
-    """Return the exception that botocore raises for an answer with this error code."""
+    """Return the exception that botocore raises when AWS answers with this error code."""
     return ClientError({"Error": {"Code": code, "Message": "what AWS says"}}, "DescribeVpcs")
 
 

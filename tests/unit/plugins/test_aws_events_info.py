@@ -1,6 +1,7 @@
-"""The module aws_events_info reads CloudTrail's events about one environment, here from botocore's stubs.
+"""The module aws_events_info reads CloudTrail's events about one environment. Botocore's stubs answer for AWS.
 
-The tests check which events belong to the environment, pages of events, pauses between requests, and trails.
+The tests check which events belong to the environment. They also check pages of events, pauses between requests, and
+CloudTrail's trails.
 """
 
 from __future__ import annotations

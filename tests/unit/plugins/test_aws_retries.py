@@ -1,4 +1,4 @@
-"""A module repeats a request that AWS throttles, also a request for a further page of a list."""
+"""A module repeats a request that AWS has throttled. It does so for each page of a list."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NO_OFFERS = (200, f"<{_ANSWER}><requestId>1</requestId><instanceTypeOfferingSet/
 
 
 class Ec2(ThreadingHTTPServer):
-    """A stand-in for EC2 that gives its answers in order, repeats the last one, and records the requests."""
+    """A fake EC2 that records requests. It gives its answers in order, and then repeats the last one."""
 
     def __init__(self, *answers: tuple[int, str]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -51,14 +51,14 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def ec2(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ec2]:
-    """Run a stand-in for EC2 that throttles two calls, and let all modules use it."""
+    """Run a server in place of EC2 that throttles the first two requests. All modules use it."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     with Ec2(THROTTLED, THROTTLED, NO_OFFERS) as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
-        # This setting of botocore allows one attempt. The modules' own setting must have priority.
+        # This setting of botocore allows only one attempt. The setting in the modules must have priority.
         monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
         thread = threading.Thread(target=server.serve_forever)
         thread.start()

@@ -1,4 +1,4 @@
-"""The requests to AWS Budgets when a budget is created, changed, left unchanged and deleted."""
+"""Which requests the module budget sends to AWS Budgets: to create, change, keep or delete a budget."""
 
 from __future__ import annotations
 
@@ -58,7 +58,10 @@ def absent(stub: Stubber) -> None:
 
 
 def present(stub: Stubber, amount: str = "40.0") -> None:
-    """Let the stub answer as AWS does: it adds states, and changes the amount's form and the order of lists."""
+    """Let the stub answer as AWS does.
+
+    AWS adds states to its answer. It writes the amount in another form, and gives lists in another order.
+    """
     there = {**BUDGET, "BudgetLimit": {"Amount": amount, "Unit": "USD"}, "CostTypes": {"IncludeTax": True}}
     stub.add_response("describe_budget", {"Budget": there}, KEY)
     found = [{**FORECASTED, "NotificationState": "OK"}, {**ACTUAL, "NotificationState": "ALARM"}]

@@ -1,4 +1,8 @@
-"""Alarms are equal when they have the same effect. A dashboard that CloudWatch would draw differently is refused."""
+"""How the modules for CloudWatch compare alarms and check dashboards.
+
+Two alarms are equal when they have the same effect. A dashboard is refused when CloudWatch would draw it in another
+way.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,8 @@ ALARM: dict[str, Any] = {
     "Threshold": 80,
     "ComparisonOperator": "GreaterThanThreshold",
 }
-# DescribeAlarms's answer about ALARM: it contains default values, another order of lists, and the state.
+# CloudWatch describes the same alarm as ALARM in another form: with default values, with the state, and with another
+# order in lists.
 DESCRIBED = {
     **ALARM,
     "AlarmArn": "arn:aws:cloudwatch:us-east-1:1:alarm:trading-demo/cpu",
@@ -92,7 +97,7 @@ def test_a_setting_that_somebody_added_by_hand_is_a_difference() -> None:
 
 
 def widget(x: int, y: int, width: int = 12, height: int = 6, **properties: str) -> dict[str, Any]:
-    """Return a metric widget for a dashboard, with metrics of the region us-east-1."""
+    """Return a widget of a dashboard. It shows metrics of the region us-east-1."""
     place = {"x": x, "y": y, "width": width, "height": height}
     return {"type": "metric", **place, "properties": {"region": "us-east-1", "title": f"{x},{y}", **properties}}
 

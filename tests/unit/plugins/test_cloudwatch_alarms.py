@@ -1,4 +1,4 @@
-"""The module cloudwatch_alarms makes an environment's alarms exactly the listed ones, and changes no others."""
+"""The module cloudwatch_alarms gives an environment exactly the alarms in a list. It changes no other alarms."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ PROMISE = {"AlarmName": f"{PREFIX}promise", "AlarmRule": f'ALARM("{CPU}")'}
 
 
 def there(account: Account) -> dict[str, float | str]:
-    """Return, by name, the threshold of each metric alarm and the rule of each composite alarm in the AWS account."""
+    """Return a dictionary of the AWS account's alarms. The keys are their names.
+
+    The value of a metric alarm is its threshold. The value of a composite alarm is its rule.
+    """
     kinds = account("cloudwatch").describe_alarms(AlarmTypes=["MetricAlarm", "CompositeAlarm"])
     metric = {one["AlarmName"]: one["Threshold"] for one in kinds["MetricAlarms"]}
     return {**metric, **{one["AlarmName"]: one["AlarmRule"] for one in kinds["CompositeAlarms"]}}

@@ -1,4 +1,4 @@
-"""The module cloudwatch_dashboard creates, changes and deletes a dashboard, and reports CloudWatch's complaints."""
+"""The module cloudwatch_dashboard creates, changes and deletes a dashboard. It reports CloudWatch's complaints."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def body(title: str) -> dict[str, Any]:
 
 
 def bodies(account: Account) -> dict[str, Any]:
-    """Return the content of each dashboard in the AWS account by its name."""
+    """Return the content of each dashboard in the AWS account, by the dashboard's name."""
     cloudwatch = account("cloudwatch")
     names = [entry["DashboardName"] for entry in cloudwatch.list_dashboards()["DashboardEntries"]]
     return {name: json.loads(cloudwatch.get_dashboard(DashboardName=name)["DashboardBody"]) for name in names}

@@ -1,4 +1,4 @@
-"""SSH host keys are read from the newest complete block on an instance's console."""
+"""SSH host keys are read from an instance's console. The newest complete block of keys counts."""
 
 from __future__ import annotations
 

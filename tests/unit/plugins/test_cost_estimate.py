@@ -1,6 +1,6 @@
-"""The estimate of a deployment's cost: the default deployment costs the expected amount.
+"""The estimate of a deployment's cost. The default deployment costs the expected amount.
 
-AWS's free allowances are subtracted only once, and an estimate above the budget ends the run.
+AWS's free allowances are subtracted only once. A run ends when the estimate is above the budget.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ DEFAULT = cost.Amounts(
 
 
 def usd(used: cost.Amounts) -> dict[str, Decimal]:
-    """Return the cost of each line of the estimate that costs something."""
+    """Return the cost of each line of the estimate, by the line's name. Lines that cost nothing are left out."""
     return {line.what: line.usd for line in cost.estimate(PRICES, used) if line.usd}
 
 
@@ -110,7 +110,7 @@ def test_every_line_and_the_total_are_in_the_text() -> None:
 
 
 def arguments(**changes: Any) -> dict[str, Any]:
-    """Return the module's arguments for the default deployment, with these changes."""
+    """Return the module's arguments for the default deployment. `changes` replaces some of them."""
     return {"prices": PRICES, "region": "us-east-1", **DEFAULT._asdict(), "budget_usd": 40, **changes}
 
 

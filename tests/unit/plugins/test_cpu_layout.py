@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 
 
 def machine(cpus: int, smt: bool = False, nodes: int = 1) -> list[Cpu]:
-    """Return CPUs with Linux's numbers: the first threads of all cores come before the second threads."""
+    """Return a machine's CPUs, numbered as Linux numbers them.
+
+    With `smt`, each core has two threads. Linux first numbers one thread of each core, and then the other threads.
+    """
     cores = cpus // 2 if smt else cpus
     return [Cpu(n, (0, n % cores), (n % cores) * nodes // cores) for n in range(cpus)]
 

@@ -1,4 +1,4 @@
-"""The module deployment_info finds resources of every kind that belong to an environment, and names missing ones."""
+"""The module deployment_info finds an environment's resources of every kind, and names the missing ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .conftest import Account, RunModule
 
 ASSUME = '{"Version": "2012-10-17", "Statement": []}'
 ALLOW = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:Get*", "Resource": "*"}]}'
-# The kinds of resources that an environment has, and the name of the resource in the environment demo.
+# The kinds of resources that an environment can have. For each, the name of the resource in the environment demo.
 NAMES = {
     "instance": "trading-demo-1",
     "vpc": "trading-demo-vpc",
@@ -39,7 +39,7 @@ NAMES = {
 
 
 def tagged(environment: str, kind: str, name: str = "") -> dict[str, Any]:
-    """Return the parameter that gives a new resource the same tags as the roles do."""
+    """Return the argument that gives a new resource the same tags as the roles do."""
     name = name or f"trading-{environment}-{kind}"
     tags = {"Project": "lowlatency-trading", "Environment": environment, "Name": name}
     listed = [{"Key": key, "Value": value} for key, value in tags.items()]
@@ -47,7 +47,10 @@ def tagged(environment: str, kind: str, name: str = "") -> dict[str, Any]:
 
 
 def make(account: Account, environment: str) -> None:
-    """Create one resource of each kind with the roles' names, and an instance that is terminated again."""
+    """Create one resource of each kind, with the names that the roles give.
+
+    One instance is created and terminated at once.
+    """
     name = f"trading-{environment}"
     _make_network(account("ec2"), environment, name)
     iam, path = account("iam"), f"/lowlatency-trading/{environment}/"
@@ -141,7 +144,7 @@ def test_groups_and_balancers_are_listed_where_the_environment_has_a_fleet(
         template = {"LaunchTemplateName": f"{prefix}/alpha", "Version": "$Latest"}
         sizes = {"MinSize": 0, "MaxSize": 1, "VPCZoneIdentifier": subnet}
         scaling.create_auto_scaling_group(AutoScalingGroupName=f"{prefix}/alpha", LaunchTemplate=template, **sizes)
-    # The module looks for a fleet's resources only if its security group exists, to save calls.
+    # To save calls, the module looks for resources of a fleet only if the fleet's security group exists.
     assert look(run_module, "demo")["resources"] == []
     name = "trading-demo-balancer"
     tags = tagged("demo", "security-group", name)
@@ -188,7 +191,7 @@ def test_a_network_that_an_environment_cannot_have_is_refused(
 
 def test_a_key_of_the_accounts_own_needs_more_permissions(account: Account, run_module: RunModule) -> None:
     own = account("kms").create_key()["KeyMetadata"]["Arn"]
-    # An encrypted volume creates AWS's own key. The default key is still named by its alias.
+    # The first encrypted volume creates AWS's own key. Afterwards the default key still has its alias as its name.
     account("ec2").create_volume(AvailabilityZone="us-east-1a", Size=8, Encrypted=True)
     report = look(run_module, "demo", vpc_cidr="10.77.0.0/16")
     assert "warnings" not in report, report["warnings"]

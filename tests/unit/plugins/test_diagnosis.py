@@ -1,4 +1,4 @@
-"""The module diagnosis runs commands. One that fails is a part of its report, not an error."""
+"""The module diagnosis runs commands. When a command fails, the report says so, and the module succeeds."""
 
 from __future__ import annotations
 

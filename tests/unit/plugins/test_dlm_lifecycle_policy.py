@@ -1,4 +1,7 @@
-"""The requests to DLM, AWS's service that makes EBS snapshots. Botocore checks them, as moto has no DLM."""
+"""Which requests the module sends to DLM, AWS's service that makes EBS snapshots.
+
+Moto has no DLM, so botocore's stubs check the requests.
+"""
 
 from __future__ import annotations
 
@@ -37,14 +40,14 @@ def stub() -> Iterator[Stubber]:
 
 
 def wanted() -> dict[str, Any]:
-    """Return the policy that the module wants for its parameters."""
+    """Return the policy that the module makes from the parameters of these tests."""
     asked = module.plan(PARAMS)
     assert asked is not None
     return asked
 
 
 def described() -> dict[str, Any]:
-    """Return the policy in the form of DLM's answer, with default values and another order of the tags."""
+    """Return the same policy as DLM would describe it: with default values, and with the tags in another order."""
     policy = {"PolicyId": POLICY_ID, **copy.deepcopy(wanted())}
     policy["PolicyDetails"]["TargetTags"].reverse()
     policy["PolicyDetails"]["ResourceLocations"] = ["CLOUD"]
@@ -115,7 +118,7 @@ def test_a_policy_that_differs_needs_a_change(change: str) -> None:
 
 
 def found(stub: Stubber, policy: dict[str, Any] | None) -> None:
-    """Let the stub of DLM answer with this policy, or with none."""
+    """Let the stub of DLM answer with this policy. Without a policy, let it answer that there is none."""
     summaries = [{"PolicyId": POLICY_ID, "Tags": {"Name": PARAMS["name"]}}] if policy else []
     stub.add_response("get_lifecycle_policies", {"Policies": summaries}, {})
     if policy:

@@ -1,6 +1,6 @@
-"""The module ec2_host_key_info reads SSH host keys from the consoles of instances.
+"""The module ec2_host_key_info reads the SSH host keys of instances from their consoles.
 
-It waits for the keys, reads the older console if there is no newer one, and gives up after a limit.
+It waits until the keys are there, and gives up after a limit. When EC2 has no newest output, it reads the older output.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ BOOTED = f"-----BEGIN SSH HOST KEY KEYS-----\r\n{KEY} root@host\r\n-----END SSH 
 
 
 def console(stub: Stubber, instance_id: str, text: str | None, latest: bool = True) -> None:
-    """Let the stub answer as EC2 does: the text is in base64, and there is no output before the first line."""
+    """Let the stub answer as EC2 does.
+
+    The output is in base64. Before the console has its first line, the answer contains no output.
+    """
     output = {} if text is None else {"Output": base64.b64encode(text.encode()).decode()}
     asked = {"InstanceId": instance_id, **({"Latest": True} if latest else {})}
     stub.add_response("get_console_output", {"InstanceId": instance_id, **output}, asked)

@@ -1,6 +1,6 @@
-"""The module engine_accounts makes passwords on a host.
+"""The module engine_accounts makes the passwords of the engine's accounts on a host.
 
-It makes each password once, other users cannot read it, and the engine's own check accepts it.
+It makes each password only once. Other users cannot read it. The engine's own check accepts it.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ def test_a_password_that_somebody_wrote_in_another_encoding_is_told_of_in_one_li
     assert "ASCII characters" in report["msg"]
 
 
-# The engine's command on a machine in FIPS mode whose Python has no scrypt.
+# The engine's command on a machine in FIPS mode, where Python has no scrypt.
 WITHOUT_SCRYPT = """
 import hashlib
 del hashlib.scrypt

@@ -1,4 +1,7 @@
-"""The module environments_info finds an AWS account's environments by the names of any resources that are left."""
+"""The module environments_info finds the environments of an AWS account.
+
+The name of any resource that still exists shows that there is an environment.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ LISTS = (
 
 
 class Account:
-    """A stand-in for a boto3 client. Its answers are empty, except for those in `found`."""
+    """A fake boto3 client for any service. An answer is empty unless `found` has one for the operation."""
 
     def __init__(self, found: dict[str, Any]) -> None:
         self.found = found
@@ -48,7 +51,7 @@ class Account:
             {"describe_alarms": {"MetricAlarms": [{"AlarmName": "trading-accept-1/h/cpu", "AlarmArn": "a"}]}},
             ["accept-1"],
         ),
-        # A terminated instance keeps its tags for an hour, but is no resource any more.
+        # A terminated instance still has its tags for an hour. It does not count as a resource.
         ({"describe_tags": {"Tags": [{"Value": "accept-1"}]}}, []),
         ({"list_topics": {"Topics": [{"TopicArn": "arn:aws:sns:us-east-1:1:trading-production-alarms"}]}}, []),
     ],

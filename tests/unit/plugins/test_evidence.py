@@ -1,4 +1,4 @@
-"""The evidence of an acceptance run names the claims that were checked and that hold.
+"""The evidence of an acceptance run tells which claims were checked, and which of these are true.
 
 It contains no confidential text.
 """
@@ -53,7 +53,7 @@ RAN = [
 
 
 def judged(claim: dict[str, Any], on_aws: bool = True) -> dict[str, Any]:
-    """Return the entry in the evidence about one claim."""
+    """Return what the evidence says about this claim."""
     (found,) = evidence([{"claim": "It is so", "step": "look", **claim}], RAN, SEEN, on_aws)["claims"]
     return dict(found)
 

@@ -1,4 +1,4 @@
-"""Every filter has documentation under the name that playbooks use, with the arguments that it takes."""
+"""Every filter is documented, under the name that playbooks use and with its real arguments."""
 
 from __future__ import annotations
 

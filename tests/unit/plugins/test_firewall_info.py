@@ -1,4 +1,7 @@
-"""The module firewall_info reads whether firewalls are on, whether rules are proven, and who is connected."""
+"""The module firewall_info reads whether firewalls are on, whether rules are proven, and who is connected.
+
+Rules are proven when the host could be reached while they were loaded.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ def test_rules_are_proven_where_both_files_say_the_same(tmp_path: Path) -> None:
     assert not module.is_proven(None, None)
 
 
-# The output of ss in iproute2 6.1.
+# Output of the program ss in iproute2 6.1.
 SESSIONS = """0      0             10.0.0.5:9001        203.0.113.9:51514
 0      36            10.0.0.5:22         198.51.100.7:40022
 0      0            127.0.0.1:9001          127.0.0.1:33210

@@ -1,6 +1,7 @@
-"""The names and inputs of a fleet.
+"""The names and the inputs of a fleet.
 
-Its names differ from those of all other environments. Invalid inputs are refused before any resource is created.
+A fleet's names differ from the names of all other environments. Invalid inputs are refused before any resource is
+created.
 """
 
 from __future__ import annotations

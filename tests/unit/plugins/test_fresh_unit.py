@@ -1,4 +1,4 @@
-"""The module fresh_unit restarts a unit whose files have changed, or only reports that it is outdated.
+"""A unit can be older than its files. The module fresh_unit then restarts the unit, or only reports this.
 
 Molecule tests the module with a real systemd.
 """
@@ -126,7 +126,7 @@ def test_a_file_moved_into_place_is_younger_than_a_process_started_before(tmp_pa
     assert changed_s(str(tmp_path / "absent")) == 0.0
 
 
-# A stand-in for systemctl. It has a unit's properties in files, and changes them as systemd does.
+# A fake systemctl. It has the properties of one unit in files, and changes them as systemd would.
 SYSTEMCTL = """#!/bin/sh
 cd "${0%/*}/unit" || exit 1
 [ ! -e "refuse-$1" ] || { echo "Job for $2 failed." >&2; exit 1; }
@@ -153,7 +153,7 @@ NEW = {
     "FragmentPath": "",
     "DropInPaths": "",
 }
-# Started so long ago that all files are newer.
+# The unit was started long ago, before all its files were written.
 RUNNING_LONG = {
     **NEW,
     "UnitFileState": "enabled",
@@ -163,7 +163,7 @@ RUNNING_LONG = {
 
 
 class Systemd:
-    """A stand-in for systemd with one unit. Its programs are the only ones on PATH."""
+    """A fake systemd with one unit. PATH contains only its programs."""
 
     def __init__(self, folder: Path, run_module: RunModule) -> None:
         self.folder = folder
@@ -188,7 +188,7 @@ class Systemd:
         return self.run_module("fresh_unit", check, **given)
 
     def calls(self) -> list[str]:
-        """Return the commands that systemctl got, without queries."""
+        """Return the commands that systemctl has got. Commands that only query are left out."""
         calls = self.folder / "calls"
         return calls.read_text().splitlines() if calls.exists() else []
 

@@ -1,6 +1,6 @@
-"""The module host_events_info reads people's actions from systemd's journal.
+"""The module host_events_info reads from systemd's journal what people did on a host.
 
-It ignores entries that any user of the host could have written.
+Any user of a host can write entries to the journal. The module ignores entries that such a user could have written.
 """
 
 from __future__ import annotations

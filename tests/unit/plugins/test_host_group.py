@@ -1,6 +1,6 @@
 """The module host_group manages an Auto Scaling group of one host.
 
-The group's lifecycle hook exists before its first host. A new template does not replace the present host.
+The group's lifecycle hook is created before its first host. A new launch template does not replace the present host.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ TAGS = {"Project": "lowlatency-trading", "Environment": "demo", "Name": "trading
 
 @pytest.fixture
 def launch(account: Account) -> dict[str, Any]:
-    """Return the module's arguments about the host: its subnet, instance settings and tags."""
+    """Return those of the module's arguments that describe the host: subnet, instance settings and tags."""
     ec2 = account("ec2")
     vpc_id = ec2.create_vpc(CidrBlock="10.77.0.0/16")["Vpc"]["VpcId"]
     subnet = ec2.create_subnet(VpcId=vpc_id, CidrBlock="10.77.1.0/24", AvailabilityZone="us-east-1a")["Subnet"]
@@ -33,7 +33,7 @@ def target_group(account: Account, launch: dict[str, Any], name: str) -> str:
 
 
 def look(account: Account) -> dict[str, Any]:
-    """Return the AWS account's launch templates, groups, hooks and running hosts."""
+    """Return what the AWS account contains: launch templates, groups, hooks, and running hosts."""
     scaling, ec2 = account("autoscaling"), account("ec2")
     groups = scaling.describe_auto_scaling_groups()["AutoScalingGroups"]
     for group in groups:
@@ -70,7 +70,7 @@ def test_it_is_made_changed_and_deleted(account: Account, run_module: RunModule,
     (host,) = there["hosts"]
     assert host[1].items() >= TAGS.items()
 
-    # A new template applies to the next host. The present host stays.
+    # A new launch template is used for the next host. The present host remains.
     changed = {**launch, "launch": {**launch["launch"], "UserData": "IyEvYmluL2Jhc2g="}}
     changed["tags"] = {"Team": "desk", **{key: TAGS[key] for key in ("Project", "Environment")}}
     assert apply(**changed, target_group_arns=[second], grace_seconds=600, hook_seconds=300)["version"] == 2

@@ -1,4 +1,4 @@
-"""The readings of a host come from the output of programs and from /proc. Missing output gives empty values."""
+"""Readings of a host are made from the output of programs and from /proc. Without output they are empty."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ansible_collections.lowlatency.trading.plugins.filter.ways import ports_den
 from ansible_collections.lowlatency.trading.plugins.module_utils.diagnosis import answers, load
 from ansible_collections.lowlatency.trading.plugins.modules import host_readings_info, tcp_answers_info
 
-# The output of ss in iproute2 6.1.
+# Output of the program ss in iproute2 6.1.
 SOCKETS = """LISTEN 0      128          0.0.0.0:9001       0.0.0.0:*    users:(("trading-engine",pid=812,fd=9))
 LISTEN 0      128             [::]:22            [::]:*
 LISTEN 0      128    127.0.0.1%lo:53         0.0.0.0:*    users:(("odd \\"name",pid=3,fd=1))
@@ -59,10 +59,10 @@ def test_the_newest_runs_of_a_unit() -> None:
 @pytest.mark.parametrize(
     ("state", "wanted"),
     [
-        # A unit between two starts, and a unit during a start.
+        # Two units that are activating: one waits for its next start, and one is starting.
         ("ActiveState=activating\nSubState=auto-restart\nNRestarts=3\nInvocationID=b\n", ["c", "b"]),
         ("ActiveState=activating\nSubState=start\nNRestarts=3\nInvocationID=c\n", ["c", "b"]),
-        # A unit's first start, a unit that has failed finally, and a unit that runs.
+        # Three more units: one starts for the first time, one has failed and is not started again, and one runs.
         ("ActiveState=activating\nSubState=start\nNRestarts=0\nInvocationID=c\n", ["c"]),
         ("ActiveState=failed\nSubState=failed\nNRestarts=3\nInvocationID=b\n", ["b"]),
         ("ActiveState=active\nSubState=running\nNRestarts=3\nInvocationID=c\n", ["c"]),
@@ -97,7 +97,7 @@ def test_what_delays_packets_and_which_allowance_was_exceeded() -> None:
 
 
 def test_the_clock_as_chrony_reports_it() -> None:
-    # Lines of chronyc 4.3 with -c, from a host without a time source, and from one that uses AWS's time source.
+    # Output of chronyc 4.3 with the option -c. The first host has no time source, and the second uses the one of AWS.
     lost = "00000000,,0,0.0,-412.000000000,0.0,0.0,0.0,0.0,0.0,1.0,1.0,0.0,Not synchronised\n"
     found = answers.clock(lost)
     assert (found["offset_s"], found["synchronised"]) == (-412.0, False)

@@ -17,7 +17,7 @@ host_topology_info = importlib.import_module(
 
 @pytest.fixture
 def graviton(tmp_path: Path) -> HostTree:
-    """Return the files of a c6g.medium, made from the kernel's documentation and the EC2 user guide."""
+    """Return the files of a c6g.medium. They follow the kernel's documentation and the EC2 user guide."""
     host = HostTree(tmp_path)
     host.put("/proc/cmdline", "BOOT_IMAGE=/boot/vmlinuz root=UUID=1 console=ttyS0")
     host.put("/sys/devices/system/cpu/isolated", "")

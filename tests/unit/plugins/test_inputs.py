@@ -1,4 +1,4 @@
-"""Unusable inputs are refused with the variable's name, and usable ones are accepted."""
+"""Unusable inputs are refused, and the message names the variable. Usable inputs are accepted."""
 
 from __future__ import annotations
 

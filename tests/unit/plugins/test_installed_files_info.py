@@ -1,4 +1,4 @@
-"""The module installed_files_info compares files with their declared owner, group and mode."""
+"""The module installed_files_info compares the owner, group and mode of files with the declared ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The module instance_type_info asks EC2 for an instance type's properties, and for the zones that offer it."""
+"""The module instance_type_info asks EC2 about an instance type: its properties, and the zones that offer it."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def test_a_type_that_is_not_offered_is_said_with_what_to_do(run_module: RunModul
 
 
 def test_local_and_wavelength_zones_are_left_out(run_module: RunModule, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The zones' names are from the EC2 user guide, "Local Zones" and "Wavelength Zones".
+    """The names of these zones are in the EC2 user guide, in "Local Zones" and "Wavelength Zones".
 
-    They come before us-east-1a in alphabetical order.
+    In alphabetical order, they come before us-east-1a.
     """
     zones = ["us-east-1-bos-1a", "us-east-1-wl1-bos-wlz-1", "us-east-1b", "us-east-1a"]
     kind = {"ProcessorInfo": {"SupportedArchitectures": ["arm64"]}, "VCpuInfo": {"DefaultVCpus": 1}}
@@ -56,7 +56,10 @@ def test_local_and_wavelength_zones_are_left_out(run_module: RunModule, monkeypa
 def test_an_account_on_the_free_plan_is_told_what_it_may_launch(
     run_module: RunModule, monkeypatch: pytest.MonkeyPatch, plan: str, refused: bool
 ) -> None:
-    """The answers follow botocore's models of AWS Free Tier (2023-09-07) and EC2. No emulator has AWS Free Tier."""
+    """The test's answers follow botocore's models of AWS Free Tier (2023-09-07) and of EC2.
+
+    No emulator has the service AWS Free Tier.
+    """
     processor = {"SupportedArchitectures": ["arm64"]}
     size = {"VCpuInfo": {"DefaultVCpus": 1}, "MemoryInfo": {"SizeInMiB": 2048}}
     found = {"InstanceType": "c6g.medium", "FreeTierEligible": False, "ProcessorInfo": processor, **size}

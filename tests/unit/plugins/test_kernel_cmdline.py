@@ -20,7 +20,8 @@ kernel_cmdline = importlib.import_module("ansible_collections.lowlatency.trading
 GRUB_CFG = "/boot/grub/grub.cfg"
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
-# A stand-in for Debian's update-grub. As grub-mkconfig does, it sources the files and writes the arguments to the menu.
+# A fake update-grub of Debian. It reads the settings files and writes the boot arguments to the menu, as grub-mkconfig
+# does.
 UPDATE_GRUB = """#!/bin/sh
 cd "$(dirname "$0")" || exit 1
 [ ! -e fail ] || { echo "grub-mkconfig: no space left" >&2; exit 1; }
@@ -39,7 +40,7 @@ def command(argv: list[str]) -> tuple[int, str, str]:
 
 
 class BootHost(HostTree):
-    """A stand-in for a host. Subclasses have one of the two programs that set boot arguments."""
+    """A fake host. A subclass adds one of the two programs that set boot arguments."""
 
     def __init__(self, root: Path, own: str = "console=ttyS0") -> None:
         super().__init__(root)
@@ -319,7 +320,7 @@ def test_a_boot_loader_that_is_gone_after_arguments_were_added_is_named(host: Bo
 
 @pytest.fixture
 def whole(host: BootHost, monkeypatch: pytest.MonkeyPatch) -> BootHost:
-    """Let the module run on this host with its `main` function. Only the boot loader's program is found."""
+    """Let the module run on this host with its `main` function. It finds only the boot loader's program."""
     host.stand_in(monkeypatch, kernel_cmdline)
 
     def which(name: str, path: str) -> str | None:

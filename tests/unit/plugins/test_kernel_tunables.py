@@ -317,7 +317,8 @@ def test_a_full_disk_is_named_and_nothing_is_changed(host: HostTree) -> None:
 def test_a_way_back_on_a_full_disk_still_leads_back(host: HostTree) -> None:
     before = host.snapshot()
     converge(host, knob("vm.swappiness", "10"))
-    # On a full disk the kernel could still set its values, but these plain files cannot be written.
+    # On a host with a full disk, kernel settings could still be set. Here they are plain files, which cannot be written
+    # then.
     host.put_sysctls(vm__swappiness="60")
     with full_disk():
         converge(host)

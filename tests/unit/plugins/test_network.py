@@ -1,4 +1,4 @@
-"""The subnets of a new VPC have networks of equal size, one after the other."""
+"""A new VPC is divided into subnets of equal size, whose networks follow each other."""
 
 from __future__ import annotations
 

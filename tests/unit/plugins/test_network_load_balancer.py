@@ -1,6 +1,6 @@
-"""The module network_load_balancer creates a balancer with security groups and a target group for each listener.
+"""The module network_load_balancer creates a load balancer with security groups.
 
-Its removal leaves no resource.
+For each listener it creates a target group. When it removes the load balancer, no resource remains.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ BETA = {"port": 9011, "target_group": "trading-demo-O-beta", "health_path": "/he
 
 @pytest.fixture
 def network(account: Account) -> dict[str, Any]:
-    """Return the module's arguments about the network, with a new subnet and a security group."""
+    """Return those of the module's arguments that describe the network.
+
+    The subnet and the security group are new.
+    """
     ec2 = account("ec2")
     vpc_id = ec2.create_vpc(CidrBlock="10.77.0.0/16")["Vpc"]["VpcId"]
     subnet = ec2.create_subnet(VpcId=vpc_id, CidrBlock="10.77.1.0/24", AvailabilityZone="us-east-1a")["Subnet"]
@@ -28,7 +31,10 @@ def network(account: Account) -> dict[str, Any]:
 
 
 def look(account: Account) -> dict[str, Any]:
-    """Return the AWS account's load balancers, target groups and listeners, with their attributes and tags."""
+    """Return what the AWS account contains: load balancers, target groups and listeners.
+
+    Their attributes and tags are included.
+    """
     elb = account("elbv2")
     balancers = elb.describe_load_balancers()["LoadBalancers"]
     groups = elb.describe_target_groups()["TargetGroups"]

@@ -22,7 +22,7 @@ nic_settings = importlib.import_module("ansible_collections.lowlatency.trading.p
 
 RULES = "/etc/udev/rules.d/95-os-tuning.rules"
 
-# Texts in the layout of ethtool 6.1 (netlink/coalesce.c and netlink/rings.c). The values are invented.
+# Output with the layout of ethtool 6.1 (netlink/coalesce.c and netlink/rings.c). The values are invented.
 WANTED = {"adaptive-rx": "off", "rx-usecs": "0", "tx-usecs": "0"}
 COALESCE = """Coalesce parameters for ens5:
 Adaptive RX: on  TX: n/a
@@ -52,7 +52,7 @@ TX:             1024
 RX Buf Len:     n/a
 """
 
-# Debian 12's ethtool 6.1 about a virtio-net card, without most of the lines with n/a.
+# Output of ethtool 6.1 in Debian 12 for a virtio-net card. Most lines with n/a are left out.
 VIRTIO_COALESCE = """Coalesce parameters for eth0:
 Adaptive RX: off  TX: n/a
 stats-block-usecs: n/a
@@ -81,7 +81,7 @@ TX Push:\toff
 TCP data split:\tn/a
 """
 
-# A stand-in for ethtool. It has a card's settings in files and prints them as ethtool does.
+# A fake ethtool. It has the settings of a card in files, and prints them as ethtool does.
 ETHTOOL = """#!/bin/sh
 cd "$(dirname "$0")/card" || exit 1
 case "$1" in
@@ -210,7 +210,7 @@ def test_a_host_without_cards_or_without_ethtool_says_so(host: HostTree, tmp_pat
 
 @pytest.fixture
 def whole(host: HostTree, monkeypatch: pytest.MonkeyPatch) -> HostTree:
-    """Let the module run on this host with its `main` function. Only the program ethtool is found."""
+    """Let the module run on this host with its `main` function. It finds only the program ethtool."""
     host.stand_in(monkeypatch, nic_settings)
 
     def which(name: str, path: str) -> str | None:

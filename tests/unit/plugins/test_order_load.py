@@ -1,4 +1,7 @@
-"""The module order_load reports why a load cannot run by the load generator's message, and never the password."""
+"""The module order_load runs the load generator. When this fails, it reports the load generator's message.
+
+It never reports the password.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The role os_tuning finds other services that tune a host as well, from systemd's output."""
+"""The role os_tuning finds other services that tune the host too. It reads systemd's output for this."""
 
 from __future__ import annotations
 

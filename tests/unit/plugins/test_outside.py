@@ -1,4 +1,4 @@
-"""Modules read the output of programs, whatever its language and encoding."""
+"""Modules read the output of programs, in whatever language and encoding it is."""
 
 from __future__ import annotations
 

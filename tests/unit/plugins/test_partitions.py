@@ -1,4 +1,4 @@
-"""The list of partitions: every mistake in it is named, and all names, files and ports follow from it."""
+"""The list of partitions. Each mistake in it is named. Every name, file and port is derived from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The list of people is checked before any Linux user is created. ssh-keygen makes the keys in these tests."""
+"""The list of people is checked before any Linux user is created. The keys in these tests come from ssh-keygen."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ people_problems = FilterModule().filters()["people_problems"]
 
 
 def keygen(folder: Path, *options: str) -> str:
-    """Make a pair of SSH keys and return the public key."""
+    """Make a pair of SSH keys in the folder, and return the public key."""
     path = folder / f"key{len(list(folder.iterdir()))}"
     subprocess.run(["ssh-keygen", "-q", "-N", "", "-f", path, "-C", "a b", *options], check=True)
     return path.with_suffix(".pub").read_text()

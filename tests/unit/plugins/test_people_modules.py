@@ -1,6 +1,6 @@
-"""The modules find the Linux users that belong to people, and tell which of them must be closed.
+"""Modules that find the Linux users of people, and tell which of these users must be closed.
 
-An integration test with a machine checks that their sessions end.
+An integration test checks on a machine that the sessions of closed users end.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def test_who_has_a_key_or_a_group_too_much_loses_it(
         (tmp_path / "anna").write_text(kept, encoding="latin-1")  # a user may have edited it
     made = tmp_path / "people.json"
     made.write_text('["anna", "gone"]')
-    # The test creates no users on this machine.
+    # No user is created on this machine. These functions report one instead.
     account = pwd.struct_passwd(("anna", "*", 1000, 1000, "", "/home/anna", "/bin/bash"))
     monkeypatch.setattr(pwd, "getpwall", lambda: [account])
     monkeypatch.setattr(grp, "getgrall", lambda: [grp.struct_group(("staff", "*", 50, ["anna"]))])

@@ -1,6 +1,6 @@
-"""The module playbook_run runs a playbook as a step of another one.
+"""The module playbook_run runs a playbook as a step of another playbook.
 
-The tests check its time limit, its end, the content of its logs, and its inputs.
+The tests check its time limit, how it ends, what its logs contain, and its inputs.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ def test_a_step_that_ends_in_time_says_how(tmp_path: Path) -> None:
     assert (ended.code, ended.limit_reached) == (3, False)
 
 
-# A stand-in for Ansible: a child process with a session of its own runs the step, and the test kills its parent.
+# This program replaces Ansible. A child process with a session of its own runs the step, and the test kills the child's
+# parent.
 PROGRAM = """
     import os, sys
     from ansible_collections.lowlatency.trading.plugins.module_utils.acceptance import child
@@ -57,7 +58,10 @@ def test_a_step_does_not_outlive_a_run_that_is_killed(tmp_path: Path) -> None:
 
 
 def becomes_true(look: Any, within_s: float = 60) -> bool:
-    """Return whether the condition becomes true within this time. The time is long, to end only tests that hang."""
+    """Return whether the condition becomes true within `within_s`.
+
+    This time is long, so that only a test that hangs reaches it.
+    """
     end_s = time.monotonic() + within_s
     while not look():
         if time.monotonic() > end_s:

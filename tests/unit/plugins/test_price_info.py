@@ -1,6 +1,6 @@
-"""The module price_info uses the user's price, else AWS's price, else the price in a table.
+"""The module price_info returns prices, each with its source and date.
 
-Each price has its source and its date.
+The user's own price has priority. Without one, it asks AWS. When AWS gives no price, it takes the price in a table.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def term(usd: str, unit: str = "Hrs", **attributes: str) -> dict[str, Any]:
 
 
 def product() -> str:
-    """Return an entry of AWS's price list, as JSON, with only the fields that the module reads."""
+    """Return an entry of AWS's price list, as JSON. It has only the fields that the module reads."""
     year = {"LeaseContractLength": "1yr", "OfferingClass": "standard"}
     return json.dumps(
         {
@@ -76,9 +76,9 @@ def ask(
     history: list[dict[str, Any]] | None,
     **arguments: Any,
 ) -> dict[str, tuple[float | None, str]]:
-    """Run the module with these answers of AWS. Return the price and the source of each offer by its name.
+    """Run the module with these answers of AWS. Return the price and the source of each offer, by the offer's name.
 
-    For None AWS refuses the request.
+    An answer of None means that AWS refuses the request.
     """
     with stubbed(monkeypatch, "pricing", "ec2") as stubs:
         asked = {"ServiceCode": "AmazonEC2", "Filters": FILTERS}

@@ -1,4 +1,7 @@
-"""The module published_info tells whether a host's data has reached AWS, by the age of its samples and log lines."""
+"""The module published_info tells whether a host's metrics and log lines reach AWS.
+
+It decides by the age of the newest metrics and log lines.
+"""
 
 from __future__ import annotations
 

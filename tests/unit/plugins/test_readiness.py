@@ -1,6 +1,7 @@
 """The lines of the readiness checklist.
 
-Each line is met without a fault, failed with its fault, and not done without the reading that it needs.
+A line is met without a fault, and failed while its fault exists. It is "not done" when the reading that it needs is
+missing.
 """
 
 from __future__ import annotations
@@ -27,11 +28,14 @@ NOW = 1_796_000_000.0
 DAY_S = 86400
 Readings = dict[str, Any]
 Plant = Callable[[Readings, Readings], object]
-"""A function that changes the readings of the environment and of the host, which are its arguments."""
+"""A function that changes readings. Its arguments are the environment's readings and the host's readings."""
 
 
 def health(**reasons: str) -> str:
-    """Return the answer of /health as JSON. A check with a reason in `reasons` is degraded."""
+    """Return the answer of /health as JSON.
+
+    `reasons` has a reason for each check that is degraded. All other checks are ok.
+    """
     names = ("engine", "journal", "journal_space", "clock", "certificate", "backup")
     good = {"journal_space": "12 % of the budget used", "certificate": "2, good for 30 days", "backup": "9 s behind"}
     checks = [
@@ -171,7 +175,10 @@ HOST: Readings = {
 
 
 def judged(plant: Plant | None = None) -> dict[str, dict[str, Any]]:
-    """Return the row of each line by its id. `plant` can change the readings first."""
+    """Judge readings without a fault. Return the lines of the checklist by their ids.
+
+    `plant` can first add a fault to the readings.
+    """
     environment, host = copy.deepcopy(ENVIRONMENT), copy.deepcopy(HOST)
     if plant:
         plant(environment, host)
@@ -189,7 +196,7 @@ def test_everything_is_met_where_nothing_is_wrong() -> None:
 
 
 def put(of: str, *path: str, value: Any) -> Plant:
-    """Return a function that sets one value in the readings, of the environment or of the host."""
+    """Return a function that sets one value in the readings. `of` is "environment" or "host"."""
 
     def plant(environment: Readings, host: Readings) -> None:
         place = environment if of == "environment" else host
@@ -370,7 +377,7 @@ def test_what_was_not_measured_is_not_done(line: str, plant: Plant, said: str) -
 
 
 def test_the_cost_so_far_is_that_of_each_host_since_its_own_start() -> None:
-    # The hosts ran for 100 and 76 hours. 0.05 USD is the price of an hour of both hosts.
+    # One host has run for 100 hours, and the other for 76. An hour of both hosts costs 0.05 USD.
     (said,) = judged()["cost"]["evidence"]
     assert said == "at most 4.40 USD since the hosts were started, 36.50 a month, by list prices"
 
@@ -433,7 +440,7 @@ def test_a_host_that_does_not_answer_and_no_host_at_all_are_not_done() -> None:
 
 
 def divided(alpha: dict[str, Any], beta: dict[str, Any], reading: str) -> Plant:
-    """Return a function that replaces a reading about the host's only engine by readings about two partitions."""
+    """Return a function that replaces the reading `reading` of a host with one engine by readings of two partitions."""
 
     def plant(_environment: Readings, host: Readings) -> None:
         host[reading] = {"partitions": {"alpha": {**host[reading], **alpha}, "beta": {**host[reading], **beta}}}

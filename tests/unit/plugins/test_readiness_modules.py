@@ -1,6 +1,6 @@
-"""The modules that read what the readiness checklist needs.
+"""Modules that read what the readiness checklist needs.
 
-They test logins with the engine's protocol, pages, updates, killed units and documents.
+They test logins, pages, updates, killed units and documents.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ ROOT = Path(__file__).parents[3]
 
 @contextmanager
 def answering(reply: Callable[[bytes], bytes]) -> Iterator[tuple[int, list[bytes]]]:
-    """Run a server that answers the first bytes of one client. Yield its port, and a list of what the client sends."""
+    """Run a server that answers the first bytes of one client.
+
+    Yield the server's port, and a list to which everything that the client sends is added.
+    """
     said: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(10)
@@ -109,7 +112,7 @@ def test_a_password_that_soupbintcp_cannot_carry_is_refused(run_module: RunModul
 
 def test_who_sends_heartbeats_and_no_answer_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     class Chatty:
-        """A stand-in for a connection on which a heartbeat arrives each second, without end. It advances the clock."""
+        """A fake connection on which a heartbeat arrives each second, without end. Each advances the test's clock."""
 
         now_s = 0.0
 
@@ -129,7 +132,10 @@ def test_who_sends_heartbeats_and_no_answer_is_silent(monkeypatch: pytest.Monkey
 
 
 class Guarded(BaseHTTPRequestHandler):
-    """Answers /health to all clients, and other paths only to clients with the token. /gone does not exist."""
+    """A server. It answers /health to all clients, and other paths only to clients with the token.
+
+    The path /gone does not exist.
+    """
 
     def do_GET(self) -> None:
         known = self.path == "/health" or self.headers.get("Authorization") == "Bearer t0ken"
@@ -202,7 +208,7 @@ def test_lists_that_were_never_read_have_no_age(tmp_path: Path) -> None:
     assert updates_info.age_s([str(tmp_path / "one")], (tmp_path / "one").stat().st_mtime + 60) == 60
 
 
-# A stand-in for systemctl with one unit. FOLDER/pid has its process id, and FOLDER/next the id after a kill.
+# A fake systemctl with one unit. FOLDER/pid has the unit's process id. FOLDER/next has its id after a kill.
 SYSTEMCTL = """\
 #!/bin/sh
 case $1 in

@@ -1,4 +1,4 @@
-"""A release is collected on the controller, installed on a host, and named by its content."""
+"""A release is collected on the controller and installed on a host. Its name is a digest of its content."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ version = "1.0"
 [tool.setuptools]
 py-modules = ["greeter"]
 """
-# Distributions have the wheels of ensurepip in another directory than Python itself.
+# Distributions keep the wheels of ensurepip in another directory than Python itself does.
 _WHEELS = sysconfig.get_config_var("WHEEL_PKG_DIR") or Path(ensurepip.__file__).parent / "_bundled"
 (PIP_WHEEL,) = Path(_WHEELS).glob("pip-*.whl")
 OWN_VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -50,7 +50,7 @@ OWN_TAG = f"cp{OWN_VERSION.replace('.', '')}-none-linux_{platform.machine()}"
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the directory of a Python project whose lock file contains only pip, which needs no network."""
+    """Return the directory of a Python project. Its lock file contains only pip, so that no network is needed."""
     directory = tmp_path / "a project"
     directory.mkdir()
     digest = hashlib.sha256(PIP_WHEEL.read_bytes()).hexdigest()
@@ -82,7 +82,7 @@ def install(run_module: RunModule, tmp_path: Path) -> Run:
 
 @pytest.fixture(scope="session")
 def compiled_pip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return pip's wheel with added bytecode, from which pip starts in a third of the time."""
+    """Return pip's wheel with bytecode added. The bytecode lets pip start in a third of the time."""
     path = tmp_path_factory.mktemp("pip") / PIP_WHEEL.name
     with zipfile.ZipFile(PIP_WHEEL) as original, zipfile.ZipFile(path, "w") as wheel:
         for member in original.infolist():
@@ -98,9 +98,9 @@ def compiled_pip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def greeter(collect: Run, compiled_pip: Path, tmp_path: Path) -> Run:
-    """Return a function that collects a release of pip and of a program `greet` with the given source.
+    """Return a function that collects a release of two things: pip, and a program `greet` with this source.
 
-    It returns the release's name and its archive.
+    The function returns the release's name and archive.
     """
 
     def make(source: str, compiled: str = "") -> dict[str, Any]:
@@ -117,7 +117,7 @@ def greeter(collect: Run, compiled_pip: Path, tmp_path: Path) -> Run:
 
 
 def write_wheel(path: Path, source: str, tag: str = "py3-none-any") -> None:
-    """Write a wheel with a program `greet` that has this source."""
+    """Write a wheel that installs a program `greet` with this source."""
     files = {
         "greeter.py": source,
         "greeter-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: greeter\nVersion: 1.0\nLicense: MIT\n",
@@ -277,7 +277,7 @@ def test_a_controller_without_the_cross_compiler_takes_the_pure_wheel_and_says_h
     assert Path(report["archive"]).is_file()
     assert "has no ziglang, which compiles for other architectures; install it there" in report["reason"]
 
-    # the compiler is pinned, but no index that the controller can reach has it
+    # The lock file names a version of the compiler, but no index that the controller can reach has this version.
     (project / "requirements-cross.lock").write_text(f"ziglang==0.17.1 --hash=sha256:{'0' * 64}\n")
     refused = collect(project=str(project), compiled="always", **OTHER_KIND)
     assert "cannot fetch the compiler for other architectures" in refused["msg"]
@@ -431,7 +431,8 @@ def test_a_release_that_is_only_installed_leaves_what_is_in_force_and_every_othe
     assert greeting(tmp_path / "opt") == "good evening"
 
 
-# Settings that users have in pip.conf. Each makes pip fail, or install to another place without an error.
+# Settings that some users have in pip.conf. With each of them, pip fails or, without an error, installs to another
+# place.
 OTHER_PEOPLES = """\
 [global]
 user = true
@@ -471,7 +472,7 @@ def test_a_pip_that_reports_success_and_installed_nothing_is_an_error(
 def test_wheels_are_collected_whatever_settings_of_pip_the_controller_has(
     collect: Run, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only the settings about the index of packages apply, from a file or from environment variables."""
+    """Only the settings for the index of packages apply. They can be in a file or in environment variables."""
     conf = tmp_path / "pip.conf"
     conf.write_text(f"{OTHER_PEOPLES.format(tmp_path)}no-binary = :all:\nfind-links = {PIP_WHEEL.parent}\n")
     monkeypatch.setenv("PIP_CONFIG_FILE", str(conf))
@@ -553,7 +554,7 @@ def test_a_compiled_wheel_that_fails_on_the_host_leaves_the_pure_one_in_force_an
 
 
 def bill(root: Path) -> dict[str, Any]:
-    """Return the bill of materials of the active release. It must be valid by CycloneDX's own schema."""
+    """Return the bill of materials of the active release. Check that it is valid by CycloneDX's own schema."""
     text = (root / "current/sbom.cdx.json").read_text(encoding="utf-8")
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
     read: dict[str, Any] = json.loads(text)

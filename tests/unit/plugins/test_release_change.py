@@ -1,6 +1,6 @@
-"""The engine continues as another release, or returns to the previous one when the new release has a fault.
+"""The engine switches to another release. When the new release has a fault, the engine returns to the previous one.
 
-The engines and the client are real.
+The engines and the client are real processes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PAR = 1_000_000
 
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
-    """Yield a host whose engine runs the release `old`. The account ANNA has the resting order A."""
+    """Yield a host whose engine runs the release `old`. The account ANNA has one resting order, A."""
     made = Host(tmp_path)
     monkeypatch.setenv("PATH", f"{made.programs}{os.pathsep}{os.environ['PATH']}")
     made.install("old")
@@ -137,7 +137,7 @@ def test_a_release_whose_order_entry_cannot_be_opened_runs_on_and_the_message_sa
         client.send(ouch.EnterOrder("B", "B", 10, "TEST", PAR))
         assert isinstance(client.wait_for(3)[2], ouch.Rejected)
         assert "order entry is closed already" in switch()["msg"]
-        # Repair the cause, and run the command that the message names.
+        # Repair the cause. Then run the command that the error message names.
         closed.rmdir()
         (command,) = re.findall(r"`(trading-engine admin [^`]* open-entry)`", msg)
         subprocess.run([host.root / "current/bin" / command.split()[0], *command.split()[1:]], check=True)

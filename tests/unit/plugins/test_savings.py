@@ -1,4 +1,7 @@
-"""A deployment's cost and possible savings, from the use of its CPUs and from AWS's bill. Stubs answer for AWS."""
+"""What a deployment costs, and what could be saved.
+
+The module reads how much the CPUs are used, and AWS's bill. Stubs answer for AWS.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,7 @@ def use(highest: float, hours: int = 336) -> dict[str, Any]:
 
 
 def suggested(uses: dict[str, dict[str, Any]], limits: dict[str, Any] = LIMITS, **about: Any) -> dict[str, float]:
-    """Return the saving in USD of each suggestion by its name, in the order of the suggestions."""
+    """Return a dictionary of suggestions in their order: the name of each, and its saving in USD."""
     return {one["name"]: one["usd"] for one in cost_suggestions(uses, {**ABOUT, **about}, limits)}
 
 

@@ -1,4 +1,4 @@
-"""The requests to EventBridge Scheduler when a schedule is created, changed, left unchanged and deleted."""
+"""Which requests the module sends to EventBridge Scheduler: to create, change, keep or delete a schedule."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def absent(stub: Stubber) -> None:
 
 
 def present(stub: Stubber, **differing: Any) -> None:
-    """Let the stub answer as AWS does: it adds default fields and returns the input unchanged."""
+    """Let the stub answer as AWS does. AWS adds default fields, and returns the input unchanged."""
     retries = {"MaximumEventAgeInSeconds": 86400, "MaximumRetryAttempts": 185}
     target = {**ASKED["Target"], "Input": '{"InstanceIds":["i-1"]}', "RetryPolicy": retries}  # type: ignore[dict-item]
     there = {**ASKED, "Target": target, "GroupName": "default", **differing}

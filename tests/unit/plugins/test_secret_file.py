@@ -1,6 +1,7 @@
-"""The module secret_file makes a host's secret once and keeps it, or writes the user's secret.
+"""The module secret_file writes a secret to a host.
 
-It refuses an invalid secret and never shows one.
+It makes the secret once and then keeps it, or it writes the secret that the user gives. It refuses an invalid secret,
+and never shows a secret.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """All modules of this collection have the same structure.
 
-A module that makes changes has the functions `observe`, `plan`, and `apply` or `converge`. A module without changes
-has `observe`, or only `plan` for its input. The modules' documentation uses the imperative.
+A module that changes something has the functions `observe` and `plan`, and one of `apply` and `converge`. A module that
+changes nothing has `observe`, or only `plan` for its input. The modules' documentation uses the imperative.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import pytest
 import yaml
 
 FOLDER = Path(__file__).parents[3] / "plugins/modules"
-# Without action plugins, which run on the controller: here they have only their documentation.
+# Modules that are action plugins are left out. They run on the controller, and their file here has only documentation.
 MODULES = sorted(path for path in FOLDER.glob("*.py") if not (FOLDER.parent / "action" / path.name).exists())
 
 CHANGES_NOTHING = "lowlatency.trading.common.info"
-# The function `converge` of the tuning modules applies the planned settings and reads back the kernel's values.
+# A tuning module has the function `converge`. It applies the planned settings and reads back what the kernel has
+# accepted.
 APPLIES = {"apply", "converge"}
 IMPERATIVE = re.compile(
     r"""
@@ -34,7 +35,7 @@ ARTICLES = {"the", "a", "an", "every"}
 
 
 def assigned(tree: ast.Module, name: str) -> str:
-    """Return the text that a module assigns to this constant. It is empty when there is no such constant."""
+    """Return the text that a module assigns to the constant `name`. It is empty when there is no such constant."""
     for node in tree.body:
         match node:
             case ast.Assign(targets=[ast.Name(id=found)], value=ast.Constant(value=str(text))) if found == name:
@@ -43,7 +44,7 @@ def assigned(tree: ast.Module, name: str) -> str:
 
 
 def names(tree: ast.Module) -> set[str]:
-    """Return the names of the functions and methods that a module defines, and the names that it imports."""
+    """Return two kinds of names: of functions and methods that the module defines, and of what it imports."""
     found = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
     imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
     return found | {alias.asname or alias.name for node in imports for alias in node.names}
@@ -58,14 +59,14 @@ def paragraphs(description: str | list[str]) -> list[str]:
 
 
 def options_of(options: dict[str, Any], above: str = "") -> Iterator[tuple[str, list[str]]]:
-    """Yield the name of each option and suboption, with the paragraphs of its description."""
+    """Yield the name of each option and of each suboption. With each name, yield the paragraphs of its description."""
     for name, option in options.items():
         yield f"{above}{name}", paragraphs(option["description"])
         yield from options_of(option.get("suboptions", {}), f"{above}{name}.")
 
 
 def problems(source: str) -> Iterator[str]:
-    """Yield a text about each difference between a module and the common structure."""
+    """Yield a text about each point in which a module differs from the common structure."""
     tree = ast.parse(source)
     page = yaml.safe_load(assigned(tree, "DOCUMENTATION")) or {}
     for key in ("author", "version_added", "short_description", "description"):

@@ -1,4 +1,7 @@
-"""Values that several roles' defaults share: the targets, the names of an environment, and old names of variables."""
+"""Values that the defaults of several roles share.
+
+These are the targets, the names of an environment, and the former names of variables.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture
 def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return a list that collects the warnings that Ansible would show."""
+    """Return a list. The warnings that Ansible would show are added to it."""
     said: list[str] = []
     monkeypatch.setattr(Display, "warning", lambda _self, text: said.append(text))
     return said

@@ -1,4 +1,4 @@
-"""The verdict about a host's targets: only a measurement that met its target passes."""
+"""The verdict about a host's targets. Only a measurement that met its target passes."""
 
 from __future__ import annotations
 
@@ -139,9 +139,9 @@ def test_by_default_disturbed_time_counts(load: dict[str, Any]) -> None:
 
 @pytest.fixture
 def aside(load: dict[str, Any]) -> dict[str, Any]:
-    """Return a load of which disturbed slices are set aside.
+    """Return a load in which the disturbed slices are set aside.
 
-    It misses targets over its whole time, but meets them in its undisturbed time.
+    In its whole time, it misses targets. In its undisturbed time, it meets them.
     """
     load["disturbed"] = "set_aside"
     load["figures"].update(latencies(MISSING_US, MISSING_US, ON_TIME_US), disturbance=disturbance(150, 50))

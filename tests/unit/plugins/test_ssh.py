@@ -1,4 +1,4 @@
-"""The options for ssh have the intended effect, as ssh itself reports it."""
+"""The options that the collection gives to ssh have the intended effect. ssh itself reports the effect."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ INSTANCE = "i-0123456789abcdef0"
 
 
 def understood(options: str) -> dict[str, list[str]]:
-    """Return the settings that ssh derives from these options, by the names that `ssh -G` prints."""
+    """Return the settings that ssh derives from these options. The names are those that `ssh -G` prints."""
     argv = ["ssh", "-G", "-F", "/dev/null", *shlex.split(options), "203.0.113.1"]
     lines = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()
     settings: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""The module sshd_settings_info reads what an SSH server reports about its settings, and compares the wanted ones."""
+"""The module sshd_settings_info reads the settings that an SSH server reports, and compares them with wanted ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.lowlatency.trading.plugins.modules import sshd_settings_info as module
 
-# Lines of `sshd -T` in Debian 12's OpenSSH 9.2.
+# Output of `sshd -T` in Debian 12, which has OpenSSH 9.2.
 OUTPUT = """port 22
 maxauthtries 6
 permitrootlogin without-password
@@ -60,7 +60,7 @@ def test_what_is_not_as_wanted_is_named() -> None:
 
 
 def test_an_algorithm_of_host_keys_is_taken_where_the_host_has_such_a_key(tmp_path: Path) -> None:
-    """A server that has no key for an allowed algorithm could answer no client."""
+    """If a server allowed only algorithms for which it has no host key, no client could connect."""
     names = ["ssh-ed25519", "rsa-sha2-512", "rsa-sha2-256"]
     (tmp_path / "rsa.pub").write_text("ssh-rsa AAAA root@host\n")
     (tmp_path / "ecdsa.pub").write_text("ecdsa-sha2-nistp256 AAAA root@host\n")

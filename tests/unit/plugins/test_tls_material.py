@@ -1,4 +1,7 @@
-"""A certificate that clients would refuse is refused before a host is changed, and so is a key that others can read."""
+"""A certificate that clients would not accept is refused before anything on a host changes.
+
+The same is done with a key file that other users can read.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +64,7 @@ def test_an_encrypted_key_is_refused() -> None:
 
 
 def test_one_text_with_certificate_chain_and_key_is_both() -> None:
-    """Telemetry also accepts one file with the certificate, its chain and the key."""
+    """A user can give telemetry one text with three parts: the certificate, its chain, and the key."""
     text = PAIR.certificate_pem + AUTHORITY.certificate_pem + PAIR.key_pem
     assert material({"certificate": text, "key": text}, NOW)["problems"] == []
     other = PAIR.certificate_pem + made("other").key_pem
@@ -90,7 +93,7 @@ def test_a_key_that_others_may_read_is_refused_with_the_way_out(tmp_path: Path, 
     ("days", "problems", "warnings"), [(-1, 1, 0), (0.5, 0, 1), (29, 0, 1), (31, 0, 0), (-400, 0, 0)]
 )
 def test_expired_is_refused_and_less_than_30_days_are_warned_of(days: float, problems: int, warnings: int) -> None:
-    """The value -400 stands for a time before the certificate becomes valid."""
+    """In the case with -400, the time is before the beginning of the certificate's validity."""
     ends = PAIR.certificate.not_valid_after_utc
     at = ends - timedelta(days=days) if days > -400 else PAIR.certificate.not_valid_before_utc - timedelta(days=1)
     found = material(given(), at)

@@ -1,4 +1,4 @@
-"""The module trading_host_info reads a host's state from the kernel's files and from an HTTP server."""
+"""The module trading_host_info reads the state of a host from files of the kernel and from an HTTP server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RunModule = Callable[..., dict[str, Any]]
 
 
 class Ill(BaseHTTPRequestHandler):
-    """Handles requests of a server that reports a fault twice, and then no fault."""
+    """Handles the requests of a server. The first two answers report a fault, and the later ones do not."""
 
     answers = 0
 

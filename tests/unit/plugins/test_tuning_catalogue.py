@@ -1,4 +1,4 @@
-"""The modules of the role os_tuning accept the role's own settings, and refuse harmful settings of users."""
+"""The modules of the role os_tuning accept all settings of the role. They refuse harmful settings of users."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ BOUNDS = {"minimum_mib": None, "maximum_mib": None}
 
 
 def gated(name: str, value: str) -> dict[str, str]:
-    """Return the reason by outcome, such as "refused", for a user's setting in os_tuning_sysctl."""
+    """Return what the role does with one setting of a user in os_tuning_sysctl.
+
+    The key is the outcome, such as "refused". The value is the reason.
+    """
     _, outcomes = gate([{**DEFAULTS, **BOUNDS, "name": name, "value": value}], [], NEVER, Host(4, 2**22))
     return {outcome.status: outcome.reason for outcome in outcomes}
 

@@ -52,9 +52,10 @@ def test_pairs_needed_are_the_fewest_that_can_reach_a_verdict() -> None:
 
 
 def resampled(lot: random.Random, effect: float = 1.0) -> dict[str, list[tuple[float, float]]]:
-    """Return pairs of figures by metric, drawn at random from the recorded runs.
+    """Return pairs of figures for each metric. They are drawn at random from recorded runs.
 
-    The recorded runs compare a tuning profile with itself. All metrics of a pair come from the same two runs.
+    In the recorded runs, a tuning profile was compared with itself. For all metrics, the figures of a pair come from
+    the same two runs.
     """
     families: dict[str, list[tuple[float, float]]] = {metric: [] for metric in tuning.METRICS}
     for _ in range(PAIRS):
@@ -68,7 +69,7 @@ def test_of_recorded_runs_without_a_difference_at_most_one_family_in_hundred_get
     lot = random.Random(20261123)  # noqa: S311
     families = 2000
     false = sum(any(v.verdict != NO_DIFFERENCE for v in judge(resampled(lot)).values()) for _ in range(families))
-    # At most 20 false verdicts are expected. One in a thousand such tests has 35 or more by chance.
+    # At most 20 false verdicts are expected. By chance, one in a thousand such tests has 35 or more.
     assert false < 35
 
 
@@ -77,7 +78,8 @@ def test_an_injected_delay_or_gain_is_called(effect: float, word: str) -> None:
     lot = random.Random(7)  # noqa: S311
     for _ in range(20):
         verdicts = judge(resampled(lot, effect))
-        # One recorded run is unusual (round trips of 1.3 s). With it the verdict about round trips may be missing.
+        # One recorded run is unusual (round trips of 1.3 s). When it is drawn, there may be no verdict about round
+        # trips.
         assert {verdict.verdict for verdict in verdicts.values()} <= {word, NO_DIFFERENCE}
         assert {verdicts[metric].verdict for metric in ("timer p50", "timer p99", "timer p99.9")} == {word}
         assert verdicts["timer p50"].ratio == pytest.approx(effect, rel=0.5)

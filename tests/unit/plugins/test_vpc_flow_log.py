@@ -1,6 +1,6 @@
-"""The module vpc_flow_log keeps one flow log for a log group.
+"""The module vpc_flow_log keeps exactly one flow log for a log group.
 
-It replaces the flow log where EC2 cannot change it, and reports when AWS refuses a request.
+EC2 cannot change some settings of a flow log. Then the module replaces it. It reports when AWS refuses a request.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ROLE = "arn:aws:iam::123456789012:role/lowlatency-trading/demo/trading-demo-flow
 
 
 def logs(account: Account) -> list[tuple[str, str, str]]:
-    """Return the id, the VPC and the role of each flow log in the AWS account."""
+    """Return three values for each flow log in the AWS account: its id, its VPC and its role."""
     found = account("ec2").describe_flow_logs()["FlowLogs"]
     return [(log["FlowLogId"], log["ResourceId"], log["DeliverLogsPermissionArn"]) for log in found]
 

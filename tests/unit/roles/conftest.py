@@ -1,4 +1,4 @@
-"""The fixture `account`, an empty AWS account in moto, which the tests of plugins also use."""
+"""Provides the fixture `account`, an empty AWS account in moto. The tests of plugins use it as well."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Renders a role's templates with Ansible, with the role's own defaults and variables.
+"""Renders templates of roles with Ansible. A role's own defaults and variables are used.
 
 Ansible runs in a separate process, because its collection loader changes Python's imports permanently.
 """
@@ -32,15 +32,15 @@ HOSTS = [
 
 
 def render(template: str, role: str = "aws_monitoring", **overrides: Any) -> Any:
-    """Render a template of a role, and return its content, read as YAML. `overrides` are variables.
+    """Render a template of a role, read the result as YAML, and return it. `overrides` are further variables.
 
-    For the role aws_monitoring there are two hosts.
+    The templates of the role aws_monitoring get two hosts.
     """
     return yaml.safe_load(text(template, role, **overrides))
 
 
 def text(template: str, role: str, **overrides: Any) -> str:
-    """Render a template of a role, and return it as text. `overrides` are variables."""
+    """Render a template of a role, and return the result as text. `overrides` are further variables."""
     return _rendered(template, role, json.dumps(overrides))
 
 
@@ -60,7 +60,7 @@ def _rendered(template: str, role: str, overrides: str) -> str:
 
 @functools.cache
 def _renderer() -> subprocess.Popen[str]:
-    """Start the process that renders templates and return it. All tests share it, because its start takes long."""
+    """Start the process that renders templates and return it. All tests share it, because it starts slowly."""
     process = subprocess.Popen(
         [sys.executable, __file__],
         env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections")},
@@ -79,7 +79,7 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def _variables(role: Path) -> dict[str, Any]:
-    """Return the role's defaults and variables, and the other variables that templates need."""
+    """Return the role's defaults and variables, and the other variables that the templates use."""
     loaded: dict[str, Any] = {}
     for file in [role / "defaults/main.yml", *sorted((role / "vars").rglob("*.yml"))]:
         loaded |= yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -95,7 +95,10 @@ def _variables(role: Path) -> dict[str, Any]:
 
 
 def _answer() -> None:
-    """Read from each line of standard input a template, its role and variables. Print its result and an error text."""
+    """Render a template for each line of standard input.
+
+    A line has the template, its role and variables. Print two texts as an answer: the result, and an error message.
+    """
     from ansible.parsing.dataloader import DataLoader
     from ansible.plugins.loader import init_plugin_loader
     from ansible.template import Templar, trust_as_template
@@ -110,7 +113,8 @@ def _answer() -> None:
     def rendered(template: str, role: Path, overrides: dict[str, Any]) -> Any:
         text = (role / "templates" / template).read_text(encoding="utf-8")
         templar = Templar(loader=DataLoader(), variables=trusted(_variables(role)) | overrides)
-        # Ansible's template module trims blocks. Templar.template does so only with this first line.
+        # Ansible's template module removes the first newline after a block (trim_blocks). Templar.template needs this
+        # first line for it.
         return templar.template(trust_as_template("#jinja2: trim_blocks:True\n" + text))
 
     init_plugin_loader()

@@ -1,4 +1,7 @@
-"""The claims that an acceptance run checks: each has an expectation about a step, and each step has a playbook."""
+"""The claims that an acceptance run checks.
+
+Each claim has an expectation about a step of the run. Each step has a playbook.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""AWS's linter has no remark about the CloudFormation template.
+"""The CloudFormation template. AWS's linter finds nothing wrong in it.
 
-A stack can be created where an earlier one has left its log group.
+A deleted stack leaves its log group. A new stack of the same name can still be created.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The CloudWatch agent's own schema accepts the configuration that the role writes.
+"""The role writes a configuration for the CloudWatch agent. The agent's own schema accepts it.
 
-The configuration collects exactly the metrics that files/metrics.yml lists for the agent.
+With it, the agent collects exactly the metrics that files/metrics.yml lists for the agent.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .templates import ROOT, render
 schema_problems = FilterModule().filters()["schema_problems"]
 
 CONTRACT: dict[str, Any] = yaml.safe_load((ROOT / "files/metrics.yml").read_text(encoding="utf-8"))
-# The schema comes from the agent's package, and is not part of this repository.
+# The schema is a part of the agent's package. This repository does not contain it.
 SCHEMA_FILE = ROOT.parent / "shared/data/amazon-cloudwatch-agent-schema.json"
 FACTS = {
     "default_ipv4": {"interface": "ens5"},
@@ -39,7 +39,7 @@ READS_JOURNAL: dict[str, Any] = {
 def configuration(
     schema: dict[str, Any], partitions: list[dict[str, Any]] | None = None, **facts: Any
 ) -> dict[str, Any]:
-    """Return the role's configuration for an agent whose package contains this schema."""
+    """Return the configuration that the role writes for an agent whose package has this schema."""
     content = base64.b64encode(json.dumps(schema).encode()).decode()
     rendered: dict[str, Any] = render(
         "cloudwatch-agent.yml.j2",
@@ -52,7 +52,10 @@ def configuration(
 
 
 def collected(document: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return the name and the process pattern of each metric that an agent with this configuration collects."""
+    """Return the metrics that an agent with this configuration collects.
+
+    Each is its name and the pattern for the processes that it measures.
+    """
     found = []
     for plugin, given in document["metrics"]["metrics_collected"].items():
         for entry in given if isinstance(given, list) else [given]:

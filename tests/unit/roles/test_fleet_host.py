@@ -1,4 +1,7 @@
-"""What a host of a group does at its first boot, against answers of AWS that change from one call to the next."""
+"""What a host of an Auto Scaling group does at its first boot.
+
+The tests run its script. Fake answers of AWS can change from one call to the next.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ OURS = "<volumeSet><item><volumeId>vol-1</volumeId><instanceId>i-1</instanceId><
 
 @pytest.fixture
 def ready(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The script as a module, whose pauses take no time."""
+    """Return the script as a module. Its pauses take no time."""
     spec = importlib.util.spec_from_file_location("ready", SCRIPT)
     assert spec is not None
     assert spec.loader is not None
@@ -34,7 +37,7 @@ def ready(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> dict[str, Any]:
-    """The settings of a host whose units are all in its image."""
+    """Return the script's settings for a host whose image already contains all units."""
     systemctl = tmp_path / "systemctl"
     systemctl.write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/commands\n')
     systemctl.chmod(0o755)
@@ -46,7 +49,10 @@ def settings(tmp_path: Path) -> dict[str, Any]:
 
 
 def answers(refuse: Callable[[str], None], roles: list[str]) -> tuple[list[str], Callable[..., str]]:
-    """Return a list of the asked actions, and a stand-in for `fetch` that calls `refuse` before each action."""
+    """Return a list and a fake of the script's function `fetch`.
+
+    The fake adds the name of each action of AWS to the list. Before each action it calls `refuse`.
+    """
     asked: list[str] = []
     attached: list[str] = []
 
@@ -90,7 +96,7 @@ def test_a_failure_that_passes_is_tried_again(
     assert asked.count(failing) > 1
     commands = (Path(settings["root"]) / "commands").read_text(encoding="utf-8").splitlines()
     assert commands[:2] == ["daemon-reload", "start var-lib-trading.mount"]
-    # An engine that replays a long journal starts for minutes.
+    # Do not wait for the start, because an engine with a long journal needs minutes to replay it.
     assert "start --no-block trading-engine@alpha.service" in commands
 
 

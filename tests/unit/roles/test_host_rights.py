@@ -1,6 +1,6 @@
-"""A host may only put new objects below its own name in the environment's bucket.
+"""In the environment's bucket, a host may only put new objects, and only below its own name.
 
-This holds even if another policy gives the host more rights.
+This is also true when another policy gives the host more rights.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Alarms and dashboard use only metrics that are published: those of files/metrics.yml, and EC2's own metrics."""
+"""Alarms and the dashboard use only metrics that exist.
+
+These are the metrics in files/metrics.yml, and EC2's own metrics.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,7 @@ def dashboard() -> dict[str, Any]:
 
 
 def published(namespace: str) -> dict[str, set[str]]:
-    """Return the metrics of a namespace by name, each with the statistics that have a meaning."""
+    """Return the metrics of a namespace by name. The value is the set of statistics that make sense for the metric."""
     if namespace == "AWS/EC2":
         return EC2_METRICS
     assert namespace == CONTRACT["namespace"]
@@ -200,7 +203,7 @@ def test_what_a_host_publishes_fits_the_metrics_for_nothing_but_the_backups_and_
 
 
 def thresholds(**variables: Any) -> dict[str, float]:
-    """Return the thresholds of a host's alarms by the alarm's name."""
+    """Return the thresholds of a host's alarms, by the alarm's name."""
     rendered = render("alarms.yml.j2", **variables)
     return {alarm["AlarmName"].rpartition("/")[2]: alarm["Threshold"] for alarm in rendered if "Threshold" in alarm}
 

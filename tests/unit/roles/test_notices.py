@@ -1,6 +1,7 @@
-"""When alarms send notices: never while a host is set up, after some minutes when it stays silent, and later at once.
+"""When the alarms send notices.
 
-CloudWatch evaluates alarms in an unknown order, so each test runs with two orders.
+They send none while a host is being set up. If the host then stays silent, they send one after some minutes. Later they
+send notices at once. CloudWatch evaluates alarms in an unknown order, so each test runs with two orders.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def watch(request: pytest.FixtureRequest) -> Watch:
 
 
 def live(watch: Watch, minutes: int, data: dict[str, float]) -> list[Notice]:
-    """Let minutes pass, each with this data, and return the notices that were sent meanwhile."""
+    """Let `minutes` minutes pass, each with these data. Return the notices that were sent in this time."""
     before = len(watch.notices)
     for _ in range(minutes):
         watch.pass_minute(data)

@@ -1,7 +1,7 @@
-"""The deployer's IAM policies are small enough to attach, allow nothing unneeded, and allow every call that is needed.
+"""The deployer's IAM policies allow every call that is needed and nothing else. They are small enough to attach.
 
-The calls of an environment's whole life are in tests/iam/calls.json. The tests in tests/integration/aws have recorded
-them, and also check the calls of each of their own runs.
+tests/iam/calls.json has the calls of an environment's whole life. The tests in tests/integration/aws have recorded
+them. They also check the calls of each new run.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ KEPT = calls.kept()
 USED = sorted({row.action for row in KEPT})
 OURS = {"aws:ResourceTag/Project": "lowlatency-trading"}
 THEIRS = {"aws:ResourceTag/Project": "another"}
-# Parts of names that only resources of this project have, or resources that AWS creates for this purpose.
+# If a resource's name contains one of these parts, this project has made the resource, or AWS has made it for such
+# purposes.
 OUR_NAMES = (
     "trading-",
     "lowlatency-trading/",
@@ -43,14 +44,14 @@ BY_EBS = {"kms:ViaService": "ec2.us-east-1.amazonaws.com"}
 
 
 def judge(need: Need, policies: tuple[str, ...], taken_away: str = "") -> bool:
-    """Return whether these policies allow the need when the action `taken_away` is removed from them."""
+    """Return whether these policies allow the need. First remove the action `taken_away` from them."""
     statements = [one for name in policies for one in documents.statements(name)]
     return allowed(need, documents.without(taken_away, statements))
 
 
 def test_a_user_can_have_all_that_one_environment_needs() -> None:
-    # A user can have ten managed policies: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
-    # A fleet has no Spot instances, so no user needs the documents of both.
+    # A fleet has no Spot instances, so no user needs the documents of both. A user can have at most ten managed
+    # policies: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
     assert {"fleet", "spot"} <= set(documents.names())
     assert len(documents.names()) - 1 <= 10
 
@@ -90,7 +91,7 @@ def test_what_may_change_things_of_others_is_named_with_its_reason() -> None:
 
 
 def test_parliament_finds_nothing_that_is_not_explained() -> None:
-    # A separate process, because parliament's code causes warnings.
+    # This runs in a separate process, because parliament's code causes warnings.
     command = [sys.executable, "-W", "ignore", "-m", "tests.iam.findings"]
     done = subprocess.run(
         command, cwd=documents.FOLDER.parents[1], capture_output=True, text=True, check=True, timeout=120
@@ -100,7 +101,7 @@ def test_parliament_finds_nothing_that_is_not_explained() -> None:
 
 
 def ec2(kind: str) -> str:
-    """Return the ARN of an example resource of EC2, of this kind."""
+    """Return the ARN of an example of this kind of resource in EC2."""
     return reference.ec2_arn(kind, "x-0", "us-east-1", "123456789012")
 
 

@@ -1,4 +1,7 @@
-"""Lanes run at the same time, measurements run alone, and no process is left after success, failure or Ctrl-C."""
+"""Lanes, which are lists of parts of the tests, run at the same time. Measurements run alone.
+
+No process is left after a success, after a failure, and after Ctrl-C.
+"""
 
 from __future__ import annotations
 
@@ -110,7 +113,8 @@ def test_an_interruption_stops_everything_and_begins_nothing(tmp_path: Path) -> 
         f"parts = tuple(Part(name, (sys.executable, '-c', {waits!r}), kind='single') for name in ('now', 'next')); "
         f"sys.exit(Run(Plan((parts,)), Path({str(tmp_path)!r}), False).go())"
     )
-    # The runner gives its parts other marks. This mark finds processes that the runner itself would have left.
+    # The runner marks the processes of its parts itself. With this further mark, the test finds processes that the
+    # runner has left.
     mark = {**os.environ, "MARK_OF_THIS_TEST": str(tmp_path)}
     with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, env=mark, stdout=subprocess.PIPE, text=True) as run:
         end_s = time.monotonic() + LIMIT_S

@@ -1,4 +1,4 @@
-"""The report of a part has its counts, its times, and the lines that show the cause of a failure."""
+"""The report about a part of the tests has counts and times. After a failure, it has the lines that show the cause."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ def test_is_left_out(): ...
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, Path, Path]:
-    """Run pytest on a file with one test for each result. Return its exit status, its log and its report."""
+    """Run pytest on a file in which each test has another result.
+
+    Return pytest's exit status, the path of its log, and the path of its report.
+    """
     tmp_path = tmp_path_factory.mktemp("ran")
     (tmp_path / "test_kinds.py").write_text(TESTS)
     log, report = tmp_path / "part.log", tmp_path / "part.xml"

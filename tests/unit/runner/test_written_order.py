@@ -1,4 +1,7 @@
-"""Tests that build on each other run as they are written, from the first one on."""
+"""Some tests continue from the state that the previous test left.
+
+They run in the order of their file, from the first test on.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The sandbox configures HAProxy by the API's load balancers, and the API reports the health of targets.
+"""The sandbox configures HAProxy for the API's load balancers. The API reports whether targets are healthy.
 
-HAProxy itself does not run here.
+HAProxy itself does not run in these tests.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CHECK = {
 
 
 class StandIn:
-    """Stands in for the router and for HAProxy. It records calls, and returns the values that a test sets."""
+    """A fake router and HAProxy in one. It records calls, and returns the values that a test sets."""
 
     netns = ""
 
@@ -78,7 +78,7 @@ class StandIn:
 
 
 class Machines(NoMachines):
-    """Stands in for the keeper, which runs machines. It has only what balancers need."""
+    """A fake of the sandbox's thread that runs machines. It has only what load balancers need."""
 
     def __init__(self, kept: Balancers) -> None:
         self._kept = kept
@@ -88,7 +88,10 @@ class Machines(NoMachines):
 
 
 class Account:
-    """An AWS account with a balancer, a listener, and a target group whose health is checked every five seconds."""
+    """An AWS account with a load balancer, a listener and a target group.
+
+    The health of the targets is checked every five seconds.
+    """
 
     def __init__(self, stand_in: StandIn, **group: Any) -> None:
         self.now = 1000.0

@@ -1,4 +1,7 @@
-"""The sandbox's Auto Scaling groups, without machines: they replace dead instances, wait for hooks, and refresh."""
+"""The Auto Scaling groups of the sandbox, without machines.
+
+They replace dead instances, wait for lifecycle hooks, and refresh their instances.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,10 @@ HOOK = "mounted"
 
 
 class Quiet(Watcher):
-    """A watcher, the thread that compares groups with their instances, without a thread: the test calls it."""
+    """A watcher that runs no thread.
+
+    A `Watcher` is normally a thread that compares groups with their instances. Here the test makes the comparison.
+    """
 
     begun = 0
 
@@ -35,7 +41,7 @@ class Quiet(Watcher):
 
 
 class Account:
-    """An emulated AWS account with a launch template and a method that makes a group of one instance."""
+    """An emulated AWS account with a launch template. `group` makes an Auto Scaling group of one instance."""
 
     def __init__(self, clients: list[Any]) -> None:
         self.now = 1000.0
@@ -70,7 +76,7 @@ class Account:
         return group
 
     def look(self) -> list[str]:
-        """Let the watcher examine all groups once, and return the ids of the group's instances."""
+        """Compare all groups with their instances once. Return the ids of the instances of the test's group."""
         for group in groups.all_groups():
             groups.look(group, self.watcher.targets)
         return self.ids()
@@ -98,7 +104,7 @@ class Account:
 
 @pytest.fixture(scope="module")
 def clients() -> Iterator[list[Any]]:
-    """Yield boto3 clients that all tests share, because creating a client takes longer than a test."""
+    """Yield boto3 clients. All tests share them, because it takes longer to create a client than to run a test."""
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             patch.delenv(name)

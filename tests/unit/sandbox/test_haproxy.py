@@ -1,4 +1,4 @@
-"""A real HAProxy on loopback, which stands in for a Network Load Balancer, with servers that return their names."""
+"""A real HAProxy at a loopback address acts as a Network Load Balancer. Each server behind it returns its own name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ needs_haproxy = pytest.mark.skipif(not shutil.which("haproxy"), reason="needs ha
 
 
 class Named:
-    """A server on a loopback port that answers every request with its name."""
+    """A server at a loopback port. It answers every request with its own name."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -46,7 +46,7 @@ class Named:
                 connection.sendall(self.name.encode())
 
     def stop(self) -> None:
-        # Without this, a thread that waits in accept() would keep the port open.
+        # Without this call, a thread that waits in accept() would keep the port open.
         if self._listener.fileno() >= 0:
             self._listener.shutdown(socket.SHUT_RDWR)
             self._listener.close()
@@ -85,7 +85,7 @@ class Balancer:
 
     def serve(self, *servers: Named) -> None:
         self.pool = replace(self.pool, servers=tuple(each.server for each in servers))
-        # Another group comes first, so that a wrong assumption about the order makes a test fail.
+        # Another group comes first, so that a test fails if the code takes the first group for the right one.
         other = replace(self.pool, name="other", servers=(Server("nobody", "127.0.0.1", 1),))
         self.haproxy.apply([self.front_end], [other, self.pool])
 

@@ -1,4 +1,7 @@
-"""A sandbox belongs to one checkout of this repository. Another checkout with the same sandbox name cannot use it."""
+"""A sandbox belongs to the checkout of this repository that has started it.
+
+Another checkout with the same sandbox name cannot use it.
+"""
 
 import os
 import subprocess
@@ -12,7 +15,10 @@ from embedded_ec2.state import Running, Sandbox
 
 @pytest.fixture
 def held(tmp_path: Path) -> Sandbox:
-    """Return a running sandbox that belongs to another checkout. This process stands in for the sandbox's process."""
+    """Return a running sandbox that belongs to another checkout.
+
+    It is recorded as running in this process.
+    """
     sandbox = Sandbox("a", tmp_path / "state/a")
     sandbox.directory.mkdir(parents=True)
     (tmp_path / "theirs").mkdir()

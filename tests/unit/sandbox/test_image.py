@@ -29,7 +29,7 @@ def test_a_full_disk_is_named_with_what_is_needed(tmp_path: Path, monkeypatch: p
     assert not list(tmp_path.glob("*-*"))
 
 
-# A stand-in for mmdebstrap that records its arguments. It finds the suite bullseye only at the archive's address.
+# A fake mmdebstrap that records its arguments. It finds the suite bullseye only at the address of Debian's archive.
 MMDEBSTRAP = """#!/bin/sh
 echo "$*" >> "$ASKED"
 case "$*" in *bullseye*archive.debian.org*) mkdir -p "$TREE"; exit 0 ;; esac
@@ -39,7 +39,7 @@ echo "E: no Release file"; exit 100
 
 @pytest.fixture
 def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Replace mmdebstrap by a script, and return the file in which the script records its arguments."""
+    """Replace mmdebstrap by a script. Return the file in which the script records its arguments."""
     program, asked, keyring = tmp_path / "bin/mmdebstrap", tmp_path / "asked", tmp_path / "keyring"
     program.parent.mkdir()
     program.write_text(MMDEBSTRAP)

@@ -21,7 +21,7 @@ def test_undo_takes_the_newest_away_first(tmp_path: Path) -> None:
     ledger.add("directory", str(inner.parent))
     ledger.add("directory", str(inner))
     inner.mkdir(parents=True)
-    # Only an empty directory is removed, so the inner one must be removed first.
+    # Only empty directories are removed, so the inner directory must be removed first.
     ledger.undo_all()
     assert not inner.parent.exists()
     assert json.loads((tmp_path / "ledger.json").read_text()) == []
@@ -42,7 +42,7 @@ def test_a_process_is_ended_by_its_id_and_start_time(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE) as process:
         started = processes.start_ticks(process.pid)
         assert started
-        # A process with the same id but another start time is another process.
+        # A process with this id that started at another time is another process.
         ledger.add("process", f"{process.pid} {started - 1}")
         ledger.end_processes()
         assert process.poll() is None

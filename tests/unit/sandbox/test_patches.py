@@ -1,4 +1,7 @@
-"""The sandbox's patches of moto are found by their files' names, and all have the same form."""
+"""The sandbox changes moto, the emulator of AWS, by patches.
+
+The patches are found by the names of their files, and all have the same form.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ SERVICES = ("autoscaling", "cloudformation", "cloudwatch", "ec2", "elbv2", "iam"
 
 
 def problems(name: str, source: str) -> Iterator[str]:
-    """Yield a text about each difference of a patch from the common form."""
+    """Yield a text about each point in which a patch differs from the common form."""
     service, _, thing = name.partition("_")
     if service not in SERVICES or not thing:
         yield f"{name} is not named by service and thing"

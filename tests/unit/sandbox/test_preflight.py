@@ -34,7 +34,10 @@ def test_another_system_than_linux_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def up(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], object]:
-    """Return a function that starts a sandbox below a directory. Other checks pass, and its process ends at once."""
+    """Return a function that starts a sandbox in a directory.
+
+    All other checks succeed. The sandbox's process ends at once.
+    """
     monkeypatch.setattr(preflight, "require_machines_possible", lambda **_options: None)
     monkeypatch.setattr(lifecycle, "ensure_image", lambda *_arguments: Path("/nowhere"))
     monkeypatch.setattr(lifecycle, "_start_process", lambda *_arguments: None)
@@ -52,7 +55,7 @@ def test_a_full_disk_is_named_before_a_machine_writes_to_it(
 
 @pytest.fixture
 def overlay(tmp_path: Path) -> Iterator[Path]:
-    """Mount an overlay file system, as a container's own disk is, and yield its directory."""
+    """Mount an overlay file system and yield its directory. A container's own disk has such a file system."""
     if os.geteuid() != 0:
         pytest.skip("mounting needs root; `sudo -E scripts/test` runs this test")
     parts = [tmp_path / name for name in ("lower", "upper", "work", "root")]

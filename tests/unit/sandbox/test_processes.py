@@ -1,4 +1,4 @@
-"""Processes are identified correctly, whatever names they give themselves."""
+"""A process is recognized correctly, whatever name it gives itself."""
 
 import os
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 from embedded_ec2 import processes
 
-# A program that gives itself a name that is not UTF-8, and then waits for the end of its input.
+# A program that gives itself a name that is not UTF-8. Then it waits until its input ends.
 ODD = """
 import ctypes, sys
 ctypes.CDLL(None).prctl(15, b"\\xfc) R 1", 0, 0, 0)

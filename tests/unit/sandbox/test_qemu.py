@@ -5,7 +5,7 @@ from embedded_ec2.errors import SandboxError
 from embedded_ec2.network import Leg, Subnet
 from embedded_ec2.qemu import parse_boot_arguments, render_network
 
-# A shortened file of Debian 12's update-grub.
+# A shortened copy of update-grub in Debian 12.
 GRUB_CONFIGURATION = """\
 set default="0"
 menuentry 'Debian' --class debian {

@@ -10,7 +10,7 @@ from embedded_ec2.qemu_image import DISK, INITRD, KERNEL, make_disk
 
 @pytest.fixture(autouse=True)
 def _tools_of_root(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Add /usr/sbin and /sbin to PATH, where Debian has mke2fs and debugfs. They need no root rights."""
+    """Add /usr/sbin and /sbin to PATH. Debian has mke2fs and debugfs there, which need no root rights."""
     monkeypatch.setenv("PATH", f"{os.environ['PATH']}:/usr/sbin:/sbin")
 
 
@@ -31,7 +31,7 @@ def test_the_disk_boots_the_newest_kernel_from_its_own_file_system(tmp_path: Pat
     assert (made / INITRD).read_text() == "initrd 6.1.0-41"
     root_argument, *others = read_boot_arguments(made / DISK).split()
     assert others == ["ro", "console=ttyS0"]
-    # The kernel mounts the disk read-only. Its line in fstab makes it writable.
+    # The kernel mounts the disk read-only. Later, the disk's line in fstab makes it writable.
     device = root_argument.removeprefix("root=")
     assert run("debugfs", "-R", "cat /etc/fstab", str(made / DISK)) == f"{device} / ext4 defaults 0 0\n"
     assert device.removeprefix("UUID=") in run("dumpe2fs", "-h", str(made / DISK))

@@ -1,6 +1,6 @@
 """The collection contains no code about the sandbox.
 
-It uses the sandbox like AWS: by the API's endpoint, SSH and the address of the metadata service.
+It uses the sandbox in the same way as AWS: through the API's endpoint, SSH, and the address of the metadata service.
 """
 
 import re

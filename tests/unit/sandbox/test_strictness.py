@@ -1,4 +1,7 @@
-"""The sandbox's API refuses and deletes what AWS does. Without its patches moto would hide such mistakes of ours."""
+"""The sandbox's API refuses and deletes the same things as AWS.
+
+Without the sandbox's patches, moto would accept some of our mistakes.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,10 @@ Client = Callable[[str], Any]
 
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
-    """Yield a function that returns a boto3 client of a service, for an empty AWS account in this process."""
+    """Yield a function that returns a boto3 client for a service.
+
+    The clients use an empty AWS account in this process.
+    """
     for patch in (ec2_addresses, ec2_deletions, ec2_metadata_tags, sns_subscriptions):
         patch.install(Hooks())
     for name in [name for name in os.environ if name.startswith("AWS_")]:
@@ -29,7 +35,7 @@ def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
 
 
 def launch(ec2: Any, **options: Any) -> str:
-    """Launch an instance in a default subnet, and return its id."""
+    """Launch an instance in a default subnet, and return the instance's id."""
     image = ec2.describe_images()["Images"][0]["ImageId"]
     subnet = ec2.describe_subnets()["Subnets"][0]["SubnetId"]
     launched = ec2.run_instances(ImageId=image, SubnetId=subnet, MinCount=1, MaxCount=1, **options)
@@ -37,7 +43,7 @@ def launch(ec2: Any, **options: Any) -> str:
 
 
 def public_address(ec2: Any, instance: str) -> str | None:
-    """Return an instance's public address, or None if it has none."""
+    """Return an instance's public address. Return None if it has none."""
     (found,) = ec2.describe_instances(InstanceIds=[instance])["Reservations"][0]["Instances"]
     address: str | None = found.get("PublicIpAddress")
     return address

@@ -1,6 +1,6 @@
-"""trading-spot waits for the notice that a Spot instance is taken back, and then runs a command.
+"""trading-spot waits until AWS announces that it will take a Spot instance back. Then it runs a command.
 
-A server of the test stands in for the metadata service and gives AWS's answers.
+A server in the test answers as AWS's metadata service.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ NOTICE = '{"action": "terminate", "time": "2026-11-23T18:02:00Z"}'
 
 
 class Service(ThreadingHTTPServer):
-    """A stand-in for the metadata service.
+    """A fake metadata service.
 
-    `answers` has the HTTP statuses of the next requests. The last one is repeated.
+    `answers` has the HTTP status of each later request. The last one is repeated.
     """
 
     def __init__(self, answers: list[int]) -> None:
@@ -73,12 +73,13 @@ def service() -> Iterator[Service]:
 
 
 def watch(address: str, *command: str) -> subprocess.CompletedProcess[str]:
-    """Run trading-spot as its unit does, but with shorter pauses, and return the finished process."""
+    """Run trading-spot as its unit does, but with shorter pauses. Return the finished process."""
     arguments = ["-m", "trading_spot", "--metadata", address, "--poll", "0.01", "--", *command]
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False, timeout=60)
 
 
-# 404: there is no notice yet; 401: the token has expired; 500: the service has a temporary error.
+# The meaning of the answers: 404, there is no notice yet. 401, the token has expired. 500, the service has a temporary
+# error.
 @pytest.mark.parametrize("answers", [[200], [404, 404, 200], [404, 401, 200], [500, 404, 200]])
 def test_the_command_runs_when_the_notice_comes(service: Service, tmp_path: Path, answers: list[int]) -> None:
     service.answers = answers
@@ -96,7 +97,7 @@ def test_an_ended_token_is_replaced(service: Service) -> None:
 
 def test_the_command_does_not_run_without_a_notice(service: Service, tmp_path: Path) -> None:
     service.answers = [404] * 5 + [200]
-    # The command runs after the notice, so all answers before the notice have been used.
+    # The command runs only after the notice. So by then all answers before the notice have been used.
     assert watch(service.address, "touch", str(tmp_path / "drained")).returncode == 0
     assert service.answers == [200]
 

@@ -1,6 +1,6 @@
-"""Runs schemathesis, which sends requests that it derives from the schema at /api.
+"""Runs schemathesis, which makes requests from the schema at /api and sends them to telemetry.
 
-Headers and parameters that are not in the schema are added to it first.
+First, more headers and parameters are added to the schema.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ HEADERS = (
 
 
 def fuzz(port: int, directory: Path, *options: str) -> int:
-    """Send requests to the service and return their number. Raises AssertionError with what schemathesis finds."""
+    """Send requests to the service and return their number.
+
+    Raises AssertionError, with what schemathesis has found, when an answer is wrong.
+    """
     description = copy.deepcopy(DESCRIPTION)
     del description["paths"]["/stream"]  # its answer never ends
     more = [{"name": name, "in": "header", "schema": {"type": "string"}} for name in HEADERS]

@@ -1,4 +1,4 @@
-"""Fixtures for telemetry: the engine's state in shared memory, its configuration, and a running service.
+"""Fixtures for telemetry: the engine's state in shared memory, telemetry's configuration, and a running service.
 
 The engine's own code writes the state.
 """
@@ -31,7 +31,10 @@ memory_percent = 90
 
 
 class Publisher:
-    """Writes the engine's state to shared memory. Counters and gauges have names here, and positions in the state."""
+    """Writes the engine's state to shared memory.
+
+    Its methods take the names of counters and gauges, which have only positions in the state.
+    """
 
     def __init__(self, path: Path) -> None:
         self.writer = StateWriter(path, "1.2.3", "os")
@@ -62,7 +65,7 @@ class Publisher:
 
 @pytest.fixture(autouse=True)
 def no_time_service(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the service find no chronyd, even where this machine runs one."""
+    """Let the service find no chronyd, even if one runs on this machine."""
     monkeypatch.setattr(service, "read_clock", lambda: None)
 
 
@@ -97,7 +100,7 @@ def config_file(tmp_path: Path, state_path: Path, slo_path: Path) -> Path:
 
 @pytest.fixture
 def engine_that_died(state_path: Path) -> None:
-    """Leave a state whose writing process has ended without a closing mark."""
+    """Leave a state whose writing process has ended without the mark of a normal end."""
     script = "import sys; from pathlib import Path; from trading_engine.published.shm import StateWriter\n"
     script += "StateWriter(Path(sys.argv[1]), '1.2.3', 'os')"
     subprocess.run([sys.executable, "-c", script, str(state_path)], check=True)
@@ -105,7 +108,7 @@ def engine_that_died(state_path: Path) -> None:
 
 @pytest.fixture
 def client(config_file: Path) -> Iterator[httpx.Client]:
-    """Yield an HTTP client of the telemetry application, which a real server on a real socket serves."""
+    """Yield an HTTP client of telemetry. A real server on a real socket serves telemetry's application."""
     config = dataclasses.replace(load_config(config_file), port=0)
     with listen(config) as listener:
         server = uvicorn.Server(settings(make_app(config), config))

@@ -1,9 +1,9 @@
-"""Runs telemetry's service for tests with arbitrary requests: python -m tests.unit.telemetry.fuzzed_service DIRECTORY
+"""Runs telemetry for tests with arbitrary requests: python -m tests.unit.telemetry.fuzzed_service DIRECTORY
 
-The process runs two services, one without and one with a token, and prints their ports. It answers each line of its
-input with the number of memory blocks that Python uses, and ends with the end of its input. The rate of requests is not
-limited, because a limit would refuse most requests before the tested code. Incomplete requests are given up early. The
-history is short, so that memory that grows is a leak.
+The process runs two services, and only one of them requires a token. It first prints their ports. For each line of its
+input, it prints how many memory blocks Python uses. It ends when its input ends. The rate of requests is not limited,
+because most requests would then be refused too early. Incomplete requests are given up soon. The history is short, so
+that memory can only grow by a leak.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ TOKEN = "correct-horse-battery"
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """A running process with the port of its service without a token, and the port of its service with a token."""
+    """A running process, and the ports of its two services. `guarded_port` belongs to the one that requires a token."""
 
     process: subprocess.Popen[str]
     open_port: int
@@ -50,7 +50,7 @@ class Target:
 
     @property
     def held_blocks(self) -> int:
-        """The number of memory blocks that Python uses. A leak increases it, but fragmentation does not."""
+        """The number of memory blocks that Python uses. A leak increases this number. Fragmentation does not."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write("\n")
@@ -60,9 +60,12 @@ class Target:
 
 @contextmanager
 def started(directory: Path) -> Iterator[Target]:
-    """Run the process until the context ends, and yield it. Raises AssertionError at the end if it logged an error."""
+    """Run the process until the context ends, and yield it.
+
+    Raises AssertionError at the end if the process logged an error.
+    """
     command = [sys.executable, "-m", "tests.unit.telemetry.fuzzed_service", str(directory)]
-    # The real service has one thread. With one heap for all threads, memory fragments as it does there.
+    # The real service has one thread. If all threads share one heap, the memory is fragmented as in the real service.
     environment = {**os.environ, "MALLOC_ARENA_MAX": "1"}
     with (directory / "errors").open("w+") as errors:
         process = subprocess.Popen(
@@ -81,7 +84,7 @@ def started(directory: Path) -> Iterator[Target]:
 
 
 def publish(writer: StateWriter) -> None:
-    """Publish the state again and again, as a running engine does, so that /health answers 200."""
+    """Publish the state again and again, as a running engine does. /health therefore answers 200."""
     while True:
         writer.publish([], [], [])
         time.sleep(0.2)
@@ -91,7 +94,8 @@ def serve(directory: Path) -> None:
     logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
     access.BURST = access.REQUESTS_PER_S = float("inf")
     protocol.REQUEST_TIMEOUT_S = 3.0
-    # Smaller limits. With the usual ones, memory grows for an hour until history and caches are full.
+    # Use smaller limits. With the usual limits, memory would grow for an hour, until the history and the caches are
+    # full.
     history.KEPT_S = 60
     access.MAX_ADDRESSES = 64
     cast("Any", proxy_headers).functools = SimpleNamespace(

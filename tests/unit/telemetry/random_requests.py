@@ -1,4 +1,4 @@
-"""Random HTTP requests as bytes, made by hypothesis."""
+"""Makes random HTTP requests as bytes, with the package hypothesis."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WORDS = (
     b"9" * 5000, b"-1", b'"', b";", b",", b"=", b"{", b" ", b"/", b"..", b"%", b"%00", b"%ff", b"\t", b"\xff",
 )  # fmt: skip
 
-# Most bytes are allowed in a request's head, because a parser refuses a head with other bytes at once.
+# Most bytes are allowed in the head of a request. A head with other bytes is refused at once, which tests little.
 _harmless = st.binary(max_size=3).map(lambda data: bytes(byte for byte in data if byte > 32 and byte != 127))
 _words = st.one_of(st.sampled_from(WORDS), _harmless)
 _texts = st.lists(_words, max_size=6).map(b"".join)
@@ -31,7 +31,7 @@ _queries = st.one_of(st.just(b""), _ascii.map(b"?".__add__), _ascii.map(b"?windo
 
 @st.composite
 def requests(draw: st.DrawFn) -> bytes:
-    """Return a request in which any part and any byte can be wrong. Most requests are complete."""
+    """Return a request in which any part and any byte can be wrong. Most of these requests are complete."""
     method, version = draw(st.sampled_from(METHODS)), draw(st.sampled_from(VERSIONS))
     head = method + b" " + draw(_paths) + draw(_queries) + b" " + version
     for name, value in draw(st.lists(_headers, max_size=4)):

@@ -1,4 +1,4 @@
-"""A connection on which a test sends any bytes. Every answer must be HTTP."""
+"""A connection to telemetry on which a test can send any bytes. Every answer must be HTTP."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ NEXT_REQUEST = b"GET /api HTTP/1.1\r\nHost: next\r\nAuthorization: Bearer %s\r\n
 
 
 class Raw:
-    """A connection for raw bytes. Every wait has a deadline, after which it raises TimeoutError."""
+    """A connection on which any bytes can be sent.
+
+    Every wait has a deadline, after which it raises TimeoutError.
+    """
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), DEADLINE_S)
@@ -24,9 +27,10 @@ class Raw:
         self.socket.close()
 
     def ask(self, request: bytes) -> tuple[int, bool]:
-        """Send the request and read the answer. Return its status, and whether the connection stays open.
+        """Send the request and read the answer. Return the status, and whether the connection stays open.
 
-        Of a stream only the first line is read. Raises TimeoutError, or HTTPException for an answer that is not HTTP.
+        When the answer is a stream, only its first line is read. Raises TimeoutError after a deadline. Raises
+        HTTPException for an answer that is not HTTP.
         """
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the service refused an incomplete request
             self.socket.sendall(request)
@@ -43,9 +47,9 @@ GIVEN_UP = 0
 
 
 def asked(port: int, token: str, request: bytes) -> tuple[int, int]:
-    """Send the request, and then a request for /api on the same connection if it stays open. Return both statuses.
+    """Send the request. If the connection stays open, send a request for /api on it as well. Return both statuses.
 
-    The second status is 200 if the connection does not stay open. Raises TimeoutError for a request that hangs, and
+    If the connection does not stay open, the second status is 200. Raises TimeoutError for a request that hangs. Raises
     HTTPException for an answer that is not HTTP.
     """
     status = following = GIVEN_UP

@@ -1,4 +1,4 @@
-"""Access to telemetry: the token, TLS, the limit of the rate, and the headers that restrict a browser."""
+"""Who can use telemetry: the token, TLS, the limited rate of requests, and the headers that restrict a browser."""
 
 import ssl
 import subprocess
@@ -19,7 +19,7 @@ TOKEN = "correct-horse-battery"
 
 @pytest.fixture
 def guarded(config_file: Path, tmp_path: Path) -> None:
-    """Change the configuration so that the service of the fixture `client` requires the token."""
+    """Change the configuration so that the service of the fixture `client` requires a token."""
     (tmp_path / "token").write_text(TOKEN + "\n")
     config_file.write_text(config_file.read_text() + f'[access]\ntoken_file = "{tmp_path}/token"\n')
 
@@ -112,7 +112,7 @@ def test_certificate_and_key_belong_together(config_file: Path) -> None:
 
 @pytest.fixture
 def certified(config_file: Path, tmp_path: Path) -> Path:
-    """Change the configuration so that the service uses TLS, and return the path of its certificate."""
+    """Change the configuration so that the service uses TLS. Return the path of its certificate."""
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=localhost"
     command += " -addext subjectAltName=IP:127.0.0.1"

@@ -1,4 +1,4 @@
-"""Telemetry's paths over HTTP, with a state that the engine's own code has published."""
+"""The paths that telemetry serves over HTTP. The engine's own code has published the state that they show."""
 
 import json
 from pathlib import Path

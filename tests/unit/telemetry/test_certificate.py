@@ -1,4 +1,7 @@
-"""Telemetry reads the same end of a certificate as openssl. Unusable certificates and keys are reported by name."""
+"""Telemetry reads when a certificate ends, and finds the same time as openssl.
+
+When a certificate or key is unusable, the message names it.
+"""
 
 import subprocess
 import time
@@ -20,7 +23,7 @@ Made = Callable[..., Path]
 
 @pytest.fixture
 def make(tmp_path: Path) -> Made:
-    """Return a function that makes a file with a certificate and its key, and returns the file's path."""
+    """Return a function that makes a file with a certificate and its key. The function returns the file's path."""
 
     def make(name: str = "server", *options: str, days: int = 90) -> Path:
         key, certificate, both = (tmp_path / f"{name}.{suffix}" for suffix in ("key", "crt", "pem"))
@@ -38,7 +41,10 @@ def make(tmp_path: Path) -> Made:
 
 @pytest.fixture
 def expired(tmp_path: Path, make: Made) -> Path:
-    """Make an expired certificate and return its file. `openssl req` has no past dates, so `openssl ca` signs it."""
+    """Make a file with an expired certificate and its key, and return its path.
+
+    `openssl req` cannot make a certificate with dates in the past, so `openssl ca` signs it.
+    """
     both = make("expired")
     key, request, certificate = tmp_path / "expired.key", tmp_path / "expired.csr", tmp_path / "expired.crt"
     database, settings = tmp_path / "index.txt", tmp_path / "ca.cnf"
@@ -140,10 +146,10 @@ def test_a_key_with_a_password_is_refused(make: Made, tmp_path: Path) -> None:
 def checked(
     engine: Publisher, state_path: Path, monkeypatch: pytest.MonkeyPatch, certificates: Certificates, days: float
 ) -> tuple[Check, dict[str, float]]:
-    """Return what telemetry reports after this number of days.
+    """Return what telemetry would report `days` days from now.
 
-    The first is the check of certificates in /health. The second is the time in /metrics at which each certificate
-    ends, in seconds since 1970, by file.
+    The first value is the check of the certificates in /health. The second value comes from /metrics. For each
+    certificate file, it has the time at which the certificate ends, in seconds since 1970.
     """
     engine.publish()
     observer = Observer(state_path)

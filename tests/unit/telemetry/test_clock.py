@@ -1,4 +1,4 @@
-"""Telemetry reads what chrony and the kernel report about the clock. No time service runs here."""
+"""Telemetry reads what chrony and the kernel report about the clock. The tests run no time service."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from trading_telemetry.clock import Clock, Timex, judged, tracked
 
 STA_PLL, STA_UNSYNC, STA_NANO = 0x0001, 0x0040, 0x2000
 TIME_OK, TIME_ERROR = 0, 5
-# A line of chronyc 4.3. It contains the remaining correction (-0.000250000 s), the root delay and the root dispersion.
+# A line of chronyc 4.3. It contains three figures: the remaining correction (-0.000250000 s), the root delay and the
+# root dispersion.
 TRACKED = "A9FEA97B,169.254.169.123,4,1701290000,-0.000250000,0.000001,0.000002,1.274,-0.005,0.161,0.0004,0.00003,16.0"
 
 
@@ -16,7 +17,8 @@ TRACKED = "A9FEA97B,169.254.169.123,4,1701290000,-0.000250000,0.000001,0.000002,
     [
         ("systemd-timesyncd", STA_PLL | STA_NANO, -250_000, Clock("kernel", 250.0, 700.0)),
         ("ntpd without nanoseconds", STA_PLL, -250, Clock("kernel", 250.0, 700.0)),
-        # chrony with rtcsync: set_sync_status() in sys_timex.c sets esterror and maxerror, but not the offset.
+        # With rtcsync, chrony sets esterror and maxerror in the kernel, but not the offset: set_sync_status() in
+        # sys_timex.c.
         ("chrony that may not be asked", STA_NANO, 0, Clock("kernel", 40.0, 700.0)),
     ],
 )

@@ -1,4 +1,7 @@
-"""The metrics for Prometheus and CloudWatch are those in files/metrics.yml, which is generated from the catalogue."""
+"""Telemetry gives Prometheus and CloudWatch exactly the metrics in files/metrics.yml.
+
+This file is generated from telemetry's catalogue of metrics.
+"""
 
 from pathlib import Path
 from typing import Any

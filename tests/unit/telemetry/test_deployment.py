@@ -1,4 +1,4 @@
-"""The role telemetry writes a configuration that the programs accept, and units that may read the clock."""
+"""The role telemetry writes a configuration that the programs accept. Its units may read the clock."""
 
 import shutil
 import subprocess
@@ -75,7 +75,7 @@ def test_the_clock_may_be_read_and_not_set(unit: str) -> None:
     found = {"__telemetry_has_user_namespaces": True}
     rendered = templates.text(f"etc/systemd/system/{unit}.j2", "telemetry", **found)
     settings = [line.partition("=")[::2] for line in rendered.splitlines() if "=" in line]
-    # The last entry of a filter or flag wins. Since glibc 2.31 adjtimex() calls clock_adjtime.
+    # When a setting occurs twice, the last one counts. Since glibc 2.31, adjtimex() calls clock_adjtime.
     last = dict(settings)
     assert last["SystemCallFilter"].split() == ["adjtimex", "clock_adjtime"]
     assert last["ProtectClock"] == "no"

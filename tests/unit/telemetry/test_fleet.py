@@ -1,4 +1,4 @@
-"""The page of many hosts, with a real telemetry service, and with hosts that answer late, wrongly or never."""
+"""The page of many hosts. It reads a real telemetry service, and hosts that answer late, wrongly or never."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ TOKEN = "correct-horse-battery"
 
 @contextmanager
 def serving(app: Starlette, config: Served) -> Iterator[int]:
-    """Serve the application on a free port, and yield the port."""
+    """Serve the application at a free port until the context ends, and yield the port."""
     config = dataclasses.replace(config, port=0)
     with listen(config) as listener:
         server = uvicorn.Server(settings(app, config))
@@ -70,7 +70,7 @@ def token_file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """Make the host's certificate, with its key in the same folder, and return its path."""
+    """Make the host's certificate, and write its key to the same folder. Return the certificate's path."""
     path = tmp_path / "host.crt"
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 365 -subj /CN=localhost"
     command += f" -addext subjectAltName=IP:127.0.0.1 -keyout {path.with_suffix('.key')} -out {path}"
@@ -80,7 +80,10 @@ def certificate(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def partitioned_file(tmp_path: Path, slo_path: Path, token_file: Path, certificate: Path) -> Iterator[Path]:
-    """Yield the configuration of a host with TLS and a token. Its partition alpha has an engine, and beta has none."""
+    """Yield the configuration of a host that uses TLS and a token.
+
+    The host has two partitions. alpha has an engine, and beta has none.
+    """
     path = tmp_path / "partitioned.toml"
     tables = "".join(f'[[partitions]]\nname = "{name}"\npath = "{tmp_path}/{name}.shm"\n' for name in ("alpha", "beta"))
     path.write_text(
@@ -96,7 +99,7 @@ def partitioned_file(tmp_path: Path, slo_path: Path, token_file: Path, certifica
 
 @pytest.fixture
 def partitioned(partitioned_file: Path) -> Iterator[int]:
-    """Run the telemetry of the host with two partitions, and yield its port."""
+    """Run telemetry of a host with two partitions until the test ends, and yield its port."""
     with telemetry(partitioned_file) as port:
         yield port
 
@@ -222,7 +225,10 @@ def latest(**more: Any) -> bytes:
 
 @contextmanager
 def answering(answer: Callable[[Any], Iterator[bytes]]) -> Iterator[int]:
-    """Run a stand-in for a host that sends these bytes to every client, and yield its port."""
+    """Run a server in place of a host until the context ends, and yield its port.
+
+    It sends these bytes to every client.
+    """
 
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
@@ -287,9 +293,10 @@ def test_what_no_browser_could_read_is_replaced_and_cut(monkeypatch: pytest.Monk
 
 @dataclasses.dataclass
 class Many:
-    """A stand-in for a host with the partitions p0, p1, …
+    """A fake host with the partitions p0, p1, …
 
-    `odd` has unusual answers by partition. A partition with the answer None never answers.
+    `odd` has answers that replace the normal answers of some partitions. A partition with the answer None never
+    answers.
     """
 
     partitions: int
@@ -466,7 +473,11 @@ def test_the_page_is_for_who_has_the_token_and_has_every_host(
 def test_a_login_to_the_page_of_many_hosts_leaves_that_to_a_host_as_it_is(
     engine: Publisher, config_file: Path, token_file: Path, fleet_file: Callable[[int], Path]
 ) -> None:
-    """Browsers ignore the port of a cookie, so both pages at the same address need different names of cookies."""
+    """Browsers use the same cookies for all ports of an address.
+
+    The page of many hosts and the page of a host can have the same address. Their cookies therefore need different
+    names.
+    """
     other = "another-correct-horse"
     token_file.with_name("host.token").write_text(other)
     config_file.write_text(f'{config_file.read_text()}[access]\ntoken_file = "{token_file.with_name("host.token")}"\n')

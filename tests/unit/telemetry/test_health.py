@@ -1,4 +1,4 @@
-"""The health of an engine and its host: every cause of a fault has its own check, status and reason."""
+"""The health of an engine and of its host. Every cause of a fault has its own check, status and reason."""
 
 import dataclasses
 import json
@@ -268,6 +268,6 @@ def test_metrics_tell_of_the_backup(
 
 
 def sent(state_path: Path, disk: Path) -> dict[str, float]:
-    """Return the values for CloudWatch by metric."""
+    """Return the values that telemetry sends to CloudWatch, by metric."""
     data = data_of([(Period(), Observer(state_path).look())], disk, 0.0, "i-1", 60)
     return {datum["MetricName"]: datum["Value"] for datum in data if "Value" in datum}

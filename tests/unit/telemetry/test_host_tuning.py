@@ -1,4 +1,7 @@
-"""Telemetry reads the report that the role os_tuning has left on the host, and whether a reboot is still needed."""
+"""Telemetry reads the report that the role os_tuning has left on the host.
+
+It also reads whether the host must still be rebooted.
+"""
 
 import json
 import os

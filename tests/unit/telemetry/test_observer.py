@@ -1,4 +1,4 @@
-"""Windows of time: the differences between two publications of the same engine process."""
+"""A window is the difference between two published states of the same engine process."""
 
 import time
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The promise is judged by the worse of two figures: that of clients' orders, and that of the canary."""
+"""The promise is judged by two figures: the latency of clients' orders, and the canary's. The worse one counts."""
 
 from pathlib import Path
 

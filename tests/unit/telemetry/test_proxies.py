@@ -1,4 +1,7 @@
-"""Proxies in front of the service tell it the clients' addresses. Proxies in environment variables are not used."""
+"""Proxies in front of telemetry tell it the addresses of clients.
+
+The service ignores proxies that environment variables name.
+"""
 
 import asyncio
 import http.server
@@ -18,7 +21,10 @@ PROXY, STRANGER = "10.1.2.3", "10.9.9.9"
 
 
 def asked(config_file: Path, through: str, *forwarded: str) -> list[int]:
-    """Send a request for each client address in `forwarded`, all from the address `through`. Return their statuses."""
+    """Send a request for each client address in `forwarded`, and return their statuses.
+
+    All requests come through a proxy with the address `through`.
+    """
     config = load_config(config_file)
     prepared = settings(make_app(config), config)
     prepared.load()

@@ -1,6 +1,6 @@
-"""The data that reach CloudWatch, and what the publisher does while CloudWatch is unreachable.
+"""The data that telemetry's publisher sends to CloudWatch, and what it does while CloudWatch is unreachable.
 
-An emulator stands in for AWS.
+An emulator replaces AWS.
 """
 
 import datetime
@@ -34,16 +34,16 @@ NOON_S = datetime.datetime.now(datetime.UTC).replace(second=0, microsecond=0).ti
 
 @pytest.fixture
 def cloudwatch() -> Iterator[Any]:
-    """Yield a boto3 client of an emulated CloudWatch."""
+    """Run an emulated CloudWatch and yield a boto3 client of it."""
     server, url = started(0)
     yield client(url)
     server.stop()
 
 
 def started(port: int) -> tuple[ThreadedMotoServer, str]:
-    """Start an emulator and delete the data of earlier tests, which would last as long as this process.
+    """Start an emulator of AWS and delete the data of earlier tests. Return the server and its URL.
 
-    Return the server and its URL.
+    The emulator keeps its data as long as this process runs.
     """
     cloudwatch_metrics.install(Hooks())
     server = ThreadedMotoServer("127.0.0.1", port)
@@ -82,7 +82,10 @@ def observed(observer: Observer, period: Period, tmp_path: Path) -> list[Datum]:
 
 @pytest.fixture
 def data(engine: Publisher, state_path: Path, tmp_path: Path) -> list[Datum]:
-    """Return the data of a period with 1,000 orders of 1 to 1,000 µs, 5 rejects, and a garbage collection of 40 µs."""
+    """Return the data about a period.
+
+    In this period there were 1,000 orders of 1 to 1,000 µs, 5 rejects, and a garbage collection of 40 µs.
+    """
     observer = Observer(state_path)
     observer.sample()
     for latency_us in range(1, 1001):
@@ -241,7 +244,10 @@ HOUR_S = 3600.0
 def test_a_wall_clock_that_is_set_silences_nothing(
     config_file: Path, monkeypatch: pytest.MonkeyPatch, step_s: float
 ) -> None:
-    """The test controls the clocks and the waits. Five minutes pass, in which the publisher sends every 10 s."""
+    """The test sets the clocks, and no wait takes real time.
+
+    Five minutes pass, in which the publisher sends every 10 s.
+    """
     clock = {"monotonic": 1000.0, "ahead": 1_800_000_000.0}
     sent: list[float] = []
 

@@ -1,4 +1,4 @@
-"""Whatever a client sends, the service answers with a status below 500, and also answers the next request.
+"""Whatever a client sends, the status of the answer is below 500. The service also answers the next request.
 
 `scripts/prove http` tests the same for an hour.
 """

@@ -1,11 +1,14 @@
-"""Telemetry reads the numbers of packets that the firewall refused from a file, which a timer of root writes."""
+"""The firewall counts the packets that it refuses. A timer of root writes these numbers to a file.
+
+Telemetry reads them from the file.
+"""
 
 import os
 from pathlib import Path
 
 from trading_telemetry.refusals import refused_packets
 
-# The file, as nft 1.0.6 writes it.
+# The file as nft 1.0.6 writes it.
 LISTED = """{"nftables": [{"metainfo": {"version": "1.0.6", "json_schema_version": 1}},
 {"counter": {"family": "inet", "name": "unknown_source", "table": "trading", "handle": 7, "packets": 3, "bytes": 180}},
 {"counter": {"family": "inet", "name": "undeclared_port", "table": "trading", "handle": 6, "packets": 0, "bytes": 0}}]}

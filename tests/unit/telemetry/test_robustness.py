@@ -1,4 +1,4 @@
-"""Clients that misbehave are refused or disconnected. Other clients notice nothing."""
+"""Clients that misbehave are refused or disconnected, and other clients notice nothing."""
 
 import contextlib
 import errno
@@ -25,7 +25,10 @@ Connect = Callable[[], socket.socket]
 
 @pytest.fixture
 def connect(client: httpx.Client, request: pytest.FixtureRequest) -> Connect:
-    """Return a function that connects to the service for raw bytes. All connections are closed after the test."""
+    """Return a function that connects to the service, for any bytes.
+
+    At the end of the test, all connections are closed.
+    """
 
     def make() -> socket.socket:
         made = socket.create_connection(("127.0.0.1", client.base_url.port or 0), 10)
@@ -36,7 +39,7 @@ def connect(client: httpx.Client, request: pytest.FixtureRequest) -> Connect:
 
 
 def received(connection: socket.socket) -> bytes:
-    """Read until the service closes the connection, and return all bytes."""
+    """Read until the service closes the connection. Return all bytes that were read."""
     parts = []
     try:
         while data := connection.recv(65536):
@@ -107,7 +110,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_who_takes_nothing_of_what_was_asked_for_is_given_up(
     client: httpx.Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Without a limit, the kernel keeps a connection for ever when the other side reads nothing."""
+    """Without a limit, the kernel would keep a connection for ever if the client reads nothing."""
     client.get("/health")
     before = len(os.listdir("/proc/self/fd"))
     with socket.socket() as one:

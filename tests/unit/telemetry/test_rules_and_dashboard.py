@@ -1,4 +1,4 @@
-"""The rules for Prometheus and the dashboard use only metrics that exist."""
+"""This project's rules for Prometheus and its dashboard use only metrics that exist."""
 
 import json
 import re
@@ -12,9 +12,9 @@ FILES = Path(__file__).parents[3] / "files"
 
 @pytest.fixture(scope="module")
 def known() -> set[str]:
-    """Return all metric names in Prometheus.
+    """Return the names of all metrics that exist in Prometheus.
 
-    They are those of files/metrics.yml, those that histograms add to them, and those that the rules record.
+    They are the metrics of files/metrics.yml, the metrics that a histogram adds, and the metrics that the rules record.
     """
     names = {"up"}
     for metric in yaml.safe_load((FILES / "metrics.yml").read_text())["prometheus"]:

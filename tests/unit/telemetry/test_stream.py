@@ -1,4 +1,7 @@
-"""When a client disconnects from a stream, the service keeps nothing of it, even if a document arrives meanwhile."""
+"""When a client disconnects from a stream, the service keeps nothing of the stream.
+
+This is also true if a document for the stream arrives at the same moment.
+"""
 
 from __future__ import annotations
 
