@@ -89,8 +89,8 @@ def all_variables(roles: list[Path]) -> str:
     lines = ["# Variables", "", "Made from the roles' `meta/argument_specs.yml` by `scripts/docs`.", ""]
     lines += ["## Shared variables", ""]
     lines += [
-        "A shared variable sets several inputs of roles; their descriptions name it. An input that you also",
-        "set by its own name keeps its own value.",
+        "A shared variable sets several inputs of roles. The description of each such input names the shared",
+        "variable. An input that you also set by its own name keeps its own value.",
         "",
     ]
     # The first role that uses a shared variable describes it. The role `acceptance` comes last, because it only uses

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Sequence
 
 import pytest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the tests with the marker `proof`, because they take too long for scripts/test."""
+    if not os.environ.get("TRADING_PROOF"):
+        for item in items:
+            if item.get_closest_marker("proof"):
+                item.add_marker(pytest.mark.skip(reason="it takes long: scripts/prove tests runs it"))
 
 
 @pytest.fixture(scope="module")

@@ -29,6 +29,7 @@ from tests.proofs import (
     readiness,
     reload,
     security,
+    tests,
     witness,
 )
 
@@ -55,6 +56,7 @@ PROOFS: dict[str, tuple[Callable[[int], Path], int, str]] = {
     "readiness": (readiness.prove, 1, "hosts, spoiled in every line of the checklist, and repaired"),
     "reload": (reload.prove, 1_000_000, "open orders"),
     "security": (security.prove, 1, "hosts, looked at from outside and inside"),
+    "tests": (tests.prove, 1, "runs of the tests that take too long for scripts/test"),
     "interrupted": (interrupted.prove, 1000, "kills, of those that there can be"),
 }
 

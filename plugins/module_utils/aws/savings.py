@@ -69,7 +69,7 @@ def idle(uses: Mapping[str, Mapping[str, Any]], limits: Limits, hour_usd: float,
 def right_size(
     uses: Mapping[str, Mapping[str, Any]], limits: Limits, now: str, prices: Mapping[str, float], hours: float
 ) -> Iterator[Suggestion]:
-    """Yield a suggestion to use another type, or nothing when the present type ``now`` fits.
+    """Yield a suggestion to use another type, or nothing when the present type (``now``) fits.
 
     The suggested type is the smallest one of the same family that keeps the busiest host below the limit of CPU use.
     """

@@ -86,15 +86,9 @@ def subscribers(account: Account) -> list[str]:
 
 
 def test_two_environments_stand_side_by_side(account: Account, empty: set[tuple[str, str]]) -> None:
-<<<<<<< HEAD
-    # The one name begins with the other: nothing may be found by prefix alone.
+    # The name of one environment begins with the name of the other. A search by prefix alone would find both.
     subscription = {"protocol": "sqs", "endpoint": QUEUE}
     run = provision_pair(account, trading_tags={"Team": "a"}, trading_alarm_subscriptions=[subscription])
-=======
-    # The name of one environment begins with the name of the other. A search by prefix alone would find both.
-    run = account.play("provision.yml", trading_environment="pair")
-    assert run.code == 0, run.output
->>>>>>> wt-words2-tests
     assert run.ok <= 60
     assert 100 < run.calls <= 240
     run = account.play("provision.yml", **PAIR_B)
