@@ -7,6 +7,11 @@ import os
 from collections.abc import Sequence
 
 import pytest
+from hypothesis import settings
+
+# A limit for the time of an example would fail tests on a busy machine.
+settings.register_profile("trading", deadline=None)
+settings.load_profile("trading")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -30,7 +30,7 @@ FLOW = st.lists(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(FLOW)
 def test_any_flow_has_the_same_answers_and_the_same_book_as_in_the_plain_market(flow: list[tuple[Any, ...]]) -> None:
     """When the answers differ, Hypothesis searches for the shortest sequence of messages with a difference."""

@@ -31,7 +31,7 @@ FRAMES = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(FRAMES, max_size=12), st.lists(st.integers(1, 40), max_size=30))
 def test_any_bytes_in_any_pieces_are_processed_the_same_and_end_with_a_reason(
     frames: list[bytes], cuts: list[int]
@@ -56,7 +56,7 @@ def test_any_bytes_in_any_pieces_are_processed_the_same_and_end_with_a_reason(
     assert consumed == len(stream) or reason or len(stream) - consumed < 1026
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(min_size=33, max_size=33), st.sampled_from("BS?"), st.integers(0, 2**32 - 1))
 def test_refused_input_leaves_the_book_as_it_was(tail: bytes, side: str, shares: int) -> None:
     market = Market(max_order_shares=1)
@@ -73,7 +73,7 @@ def test_refused_input_leaves_the_book_as_it_was(tail: bytes, side: str, shares:
         assert answers[0] == ouch.Accepted
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.one_of(st.binary(max_size=60), st.just(soupbintcp.login_request("A", "b"))), max_size=4))
 def test_any_bytes_before_the_login_are_a_request_or_refused(pieces: list[bytes]) -> None:
     session = Session(0)

@@ -47,7 +47,7 @@ def rings(reader: RingReader) -> bool:
 
 
 @given(st.lists(st.tuples(st.integers(1, LARGEST // 2), st.integers(1, 9), st.booleans()), max_size=60))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_whoever_keeps_up_reads_every_turn_once_and_in_order(
     tmp_path_factory: pytest.TempPathFactory, turns: list[tuple[int, int, bool]]
 ) -> None:
@@ -90,7 +90,7 @@ def test_whom_the_ring_overtook_is_told_so_and_goes_on_with_the_right_numbers(
 
 
 @given(st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_stores_that_are_seen_in_any_order_are_seen_whole_or_not_at_all(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:

@@ -44,7 +44,7 @@ TURN = st.tuples(
 
 
 @given(st.lists(TURN, max_size=40))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_every_message_once_and_in_order_from_ring_and_files(
     tmp_path_factory: pytest.TempPathFactory, turns: list[tuple[int, bool, bool, bool, bool]]
 ) -> None:
