@@ -87,8 +87,9 @@ def tuning_pairs_needed(subjects: list[str]) -> int:
 def tuning_verdicts(observations: list[dict[str, Any]], subjects: list[str]) -> list[dict[str, Any]]:
     """Return a row for each subject and metric. It has the verdict, and the verdict's figures in microseconds.
 
-    An observation is an entry of the schedule with the figures of its run, as "load" and "timer". If the generator was
-    late in a run, the run's pair does not count for the metrics of the round trip.
+    An observation is an entry of the schedule. Its keys ``load`` and ``timer`` have the figures of its run. Two runs
+    that are compared are a pair. If the generator was late in one of them, the pair does not count for the metrics of
+    the round trip.
     """
     found = {(o["subject"], o["pair"], o["variant"]): o for o in observations}
     families: dict[tuple[str, str], list[tuple[float, float]]] = {}

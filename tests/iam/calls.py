@@ -1,7 +1,7 @@
 """Reads and stores the needs of the playbooks' API calls. A need is one permission that a call needs.
 
-Tests in tests/integration/aws read the needs that their own emulated API has recorded. Unit tests read calls.json. This
-file has the needs of a deployment's whole life, from plan to removal.
+Tests in tests/integration/aws read the needs that their own emulated API has recorded. Unit tests read the file
+calls.json, which has the needs of a deployment's whole life, from plan to removal.
 """
 
 from __future__ import annotations

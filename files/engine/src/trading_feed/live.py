@@ -64,7 +64,8 @@ class Live:
     def check(self, wanted: bool) -> None:
         """Start to read the ring if `wanted`, otherwise stop. Change to the new ring of a restarted engine.
 
-        It also reads messages for which no bell came, and publishes the measured delays for the engine.
+        It also reads messages for which no bell came. The delays that it has measured go into shared memory, where the
+        engine reads them.
         """
         reader = self._reader
         if reader is not None and (not wanted or reader.is_left):
