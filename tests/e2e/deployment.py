@@ -37,7 +37,7 @@ ADDRESSES = addresses(79)
 def run(
     *command: str | Path,
     environment: dict[str, str] | None = None,
-    limit_s: float = 600,
+    limit_s: float = 1800,
     folder: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end and return its output and exit code. A failed command raises no exception."""

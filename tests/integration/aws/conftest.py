@@ -127,7 +127,7 @@ class Account:
             capture_output=True,
             text=True,
             check=False,
-            timeout=900,
+            timeout=1800,
         )
         as_json = [json.loads(argument) for argument in arguments if argument.startswith("{")]
         self.check_permissions(
