@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from trading_engine.settings import config, passwords
+
+from tests.unit.collection.test_partitions_open import LOAD, of_role
 
 ROOT = Path(__file__).parents[3]
 ROLES = ROOT / "roles"
@@ -158,19 +159,17 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     folder = tmp_path_factory.mktemp("hosts")
     (folder / "files").symlink_to(ROLES / "trading_engine/files")
+    roles = ("aws_network", "aws_preflight", "aws_readiness", "hardening", "os_tuning", "readiness", "slo")
     playbook = {
         "hosts": "trading",
         "connection": "local",
         "gather_facts": False,
-        "vars": {"os_tuning_layout": {"engine": [2, 3], "telemetry": [1]}},
-        "vars_files": [
-            f"{ROLES}/{name}/{part}/main.yml"
-            for name in (
-                *("aws_network", "aws_preflight", "aws_readiness", "hardening", "os_tuning", "readiness", "slo"),
-                *("telemetry", "trading_engine"),
-            )
-            for part in ("defaults", "vars")
-        ],
+        "vars": {
+            "os_tuning_layout": {"engine": [2, 3], "telemetry": [1]},
+            **{
+                key: of for name in (*roles, "telemetry", "trading_engine") for key, of in of_role(ROLES / name).items()
+            },
+        },
         "tasks": [
             *tasks(folder / "two", PARTITIONS),
             *tasks(folder / "none", []),
@@ -178,7 +177,7 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Path:
             *others(folder / "two"),
         ],
     }
-    (folder / "play.yml").write_text(yaml.safe_dump([playbook], sort_keys=False), encoding="utf-8")
+    (folder / "play.yml").write_text(json.dumps([LOAD, playbook]), encoding="utf-8")
     (folder / "hosts").write_text("[trading]\nlocalhost\n", encoding="utf-8")
     program = str(Path(sys.executable).with_name("ansible-playbook"))
     command = [program, "-i", f"{folder}/hosts", "-e", json.dumps(GIVEN), f"{folder}/play.yml"]
