@@ -6,13 +6,14 @@ import json
 import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from trading_engine.settings import config, passwords
 
-from tests.unit.collection.test_partitions_open import LOAD, of_role
+from tests.unit.collection.plays import LOAD, of_role
 
 ROOT = Path(__file__).parents[3]
 ROLES = ROOT / "roles"
@@ -76,30 +77,31 @@ def tasks(folder: Path, partitions: list[dict[str, Any]], planned: int = 1) -> l
     variables = {"trading_partitions": partitions, "trading_instance_count": planned}
     files = [
         printed(
-            folder / target.format(name),
-            f"{{{{ lookup('ansible.builtin.template', '{ROLES}/{template}') }}}}",
+            {
+                folder / target.format(name): f"{{{{ lookup('ansible.builtin.template', '{ROLES}/{template}') }}}}"
+                for template, target in WRITTEN.items()
+            },
             {**variables, "__trading_engine_partition": name},
         )
-        for template, target in WRITTEN.items()
         for name in [partition["name"] for partition in partitions] or [""]
     ]
-    return [*files, printed(folder / "shown.json", SHOWN, variables)]
+    return [*files, printed({folder / "shown.json": SHOWN}, variables)]
 
 
-def printed(path: Path, content: object, variables: dict[str, Any]) -> dict[str, Any]:
-    """Return a task that prints the content of a file.
+def printed(files: Mapping[Path, object], variables: dict[str, Any]) -> dict[str, Any]:
+    """Return a task that prints the content of files.
 
     Modules that write files would take most of the test's time.
     """
-    return {"name": str(path), "ansible.builtin.debug": {"msg": content}, "vars": variables}
+    content = {str(path): of for path, of in files.items()}
+    return {"name": "Print", "ansible.builtin.debug": {"msg": content}, "vars": variables}
 
 
 def write_printed(output: str) -> None:
     """Write the files whose content a play has printed. `output` is the play's output."""
-    for task in output.split("TASK [")[1:]:
-        path, _, text = task.partition("]")
-        content = json.JSONDecoder().raw_decode(text.partition("ok: [localhost] => ")[2])[0]["msg"]
-        Path(path).write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    for text in output.split("ok: [localhost] => ")[1:]:
+        for path, content in json.JSONDecoder().raw_decode(text)[0]["msg"].items():
+            Path(path).write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
 
 
 def other(folder: Path, name: str, show: dict[str, str], **variables: Any) -> dict[str, Any]:
@@ -108,7 +110,7 @@ def other(folder: Path, name: str, show: dict[str, str], **variables: Any) -> di
     Some of its variables differ from those of the other tasks.
     """
     given = {"trading_partitions": PARTITIONS, "trading_instance_count": 1, **variables}
-    return printed(folder / f"{name}.json", show, given)
+    return printed({folder / f"{name}.json": show}, given)
 
 
 LOOSE = [{**partition, "pinned": False} for partition in PARTITIONS]

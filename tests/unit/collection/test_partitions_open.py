@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.unit.collection.plays import HERE, LOAD, of_role
+
 ROOT = Path(__file__).parents[3]
 ROLE = ROOT / "roles/trading_engine"
 # A fake partition.yml. The real file sets an engine up. This one records the engine's name, and whether the engine
@@ -124,14 +126,6 @@ Told = dict[str, dict[str, Any]]
 Play = tuple[str, list[dict[str, Any]], Path]
 # Hosts that do not take part in a play. The role would look at all hosts, but each play of this test has only a few.
 LEFT = "{{ ansible_play_hosts_all | difference(ansible_play_hosts) }}"
-HERE = {"hosts": "localhost", "connection": "local", "gather_facts": False}
-# Ansible starts a process for each task on each host. This play loads filters before, so that each process has them.
-FILTERS = (
-    *("partition_names", "partitions", "partition_problems", "partition_move", "partition_moves", "formerly"),
-    *("ports_let_in", "own_address", "own_url_host"),
-)
-LOADED = [f"'lowlatency.trading.{name}' is not filter" for name in FILTERS]
-LOAD = {**HERE, "tasks": [{"name": "Load", "ansible.builtin.meta": "end_play", "when": " or ".join(LOADED)}]}
 
 
 def refusals() -> list[dict[str, Any]]:
@@ -262,12 +256,6 @@ def left_by_a_dry_run(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]
         "trading_partitions_left": "remove",
     }
     return left, [*tasks, gone]
-
-
-def of_role(role: Path) -> dict[str, Any]:
-    """Return the defaults and variables of a role. As `vars_files`, Ansible would read them for each task again."""
-    parts = [yaml.safe_load((role / part / "main.yml").read_text(encoding="utf-8")) for part in ("defaults", "vars")]
-    return {**parts[0], **parts[1]}
 
 
 def run(folder: Path, hosts: dict[str, dict[str, Any]], *plays: Play) -> Told:
