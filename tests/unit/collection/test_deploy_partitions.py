@@ -6,6 +6,7 @@ release.
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -28,17 +29,21 @@ def noted(what: str, **task: Any) -> dict[str, Any]:
 
 
 def stand_in(task: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Return the task with those parts replaced that need a host. The engine `failing` fails."""
+    """Return the task with those parts replaced that need a host. The engine `failing` fails.
+
+    Each host has a folder of its own in `folder`.
+    """
     kept = {key: value for key, value in task.items() if key in ("name", "loop", "when", "check_mode", "register")}
     unit = "__trading_engine_part.unit"
     if "lowlatency.trading.release_switch" in task:
         if task.get("check_mode"):
             return noted(f"'asked ' ~ {unit}", name=task["name"])
-        script = f"""cd {folder}
+        script = f"""cd {folder}/{{{{ inventory_hostname }}}}
             [ {{{{ {unit} }}}} != {{{{ failing }}}} ] || {{ ln -sfn {{{{ left }}}} current; exit 1; }}
             [ $(readlink current) = releases/{NEW} ] || ln -sfn $(readlink current) previous
             ln -sfn releases/{NEW} current"""
-        return {**kept, "ansible.builtin.shell": script, "changed_when": f"{unit} not in ahead"}
+        # Unlike the module shell, this one starts no Python.
+        return {**kept, "ansible.builtin.raw": script, "changed_when": f"{unit} not in ahead"}
     if "lowlatency.trading.release_trial" in task:
         tried = noted(f"'tried ' ~ {unit}", name=task["name"])
         running = f"{{{{ '{NEW}' if {unit} in ahead else '{OLD}' }}}}"
@@ -50,7 +55,7 @@ def stand_in(task: dict[str, Any], folder: Path) -> dict[str, Any]:
     if "ansible.builtin.systemd_service" in task:
         return {**kept, **noted("'restarted ' ~ item")}
     for module in {"ansible.builtin.stat", "ansible.builtin.file"} & set(task):
-        task[module]["path"] = task[module]["path"].replace("/opt/trading", str(folder))
+        task[module]["path"] = task[module]["path"].replace("/opt/trading", f"{folder}/{{{{ inventory_hostname }}}}")
     return task
 
 
@@ -65,18 +70,40 @@ def written(tasks: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
     return read
 
 
-def deployed(folder: Path, name: str, failing: str, left: str, ahead: tuple[str, ...] = (), **links: str) -> Told:
-    """Run the tasks of a deployment on this machine. Return what they did, and their messages.
+def machine(
+    folder: Path, name: str, failing: str, left: str, ahead: tuple[str, ...] = (), **links: str
+) -> dict[str, Any]:
+    """Return the variables of a host to which the release is deployed. Make its links.
 
     The engine `failing` fails. Then the link `current` leads to the release `left`. The engines in `ahead` already run
     the new release. `links` are further links, each with the release to which it leads before the deployment.
     """
+    (folder / name).mkdir()
     links = {"current": NEW if ahead else OLD, **links}
     for link, release in links.items():
-        (folder / link).symlink_to(f"releases/{release}")
+        (folder / name / link).symlink_to(f"releases/{release}")
+    return {
+        **host(name, {}, BOTH, failing=failing, left=f"releases/{left}", __trading_engine_release={"release": NEW}),
+        "ansible_python_interpreter": sys.executable,
+        "ahead": list(ahead),
+    }
+
+
+ALPHA = "trading-engine@alpha.service"
+BETA = "trading-engine@beta.service"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("deployed")
+
+
+@pytest.fixture(scope="module")
+def told(folder: Path) -> Told:
+    """Run the tasks of a deployment for several hosts, in one play. Return what they did, and their messages."""
     for file in FILES:
         tasks = yaml.safe_load((ROLE / f"tasks/{file}.yml").read_text(encoding="utf-8"))
-        (folder / f"{file}.yml").write_text(yaml.safe_dump(written(tasks, folder), sort_keys=False), encoding="utf-8")
+        (folder / f"{file}.yml").write_text(json.dumps(written(tasks, folder)), encoding="utf-8")
     trial: dict[str, Any] = {
         "name": "Try",
         "ansible.builtin.include_tasks": "deploy_trial.yml",
@@ -85,14 +112,18 @@ def deployed(folder: Path, name: str, failing: str, left: str, ahead: tuple[str,
         "vars": {"__trading_engine_partition": "{{ __trading_engine_name }}"},
     }
     deploy = {"name": "Deploy", "ansible.builtin.include_tasks": "deploy_partitions.yml"}
-    of = {
-        **host(name, {}, BOTH, failing=failing, left=f"releases/{left}", __trading_engine_release={"release": NEW}),
-        "ansible_python_interpreter": sys.executable,
-        "ahead": list(ahead),
-    }
     failed = {"failed": True, "msg": "{{ ansible_failed_result.msg }}"}
     keep = {"name": "Keep", "ansible.builtin.set_fact": {"said_0": failed}}
-    return run(folder, {name: of}, ("trading", [{"name": "Do", "block": [trial, deploy], "rescue": [keep]}]))
+    hosts = {
+        "good": machine(folder, "good", "none", NEW),
+        "back": machine(folder, "back", BETA, OLD, previous=OLDEST),
+        "back-ahead": machine(folder, "back-ahead", BETA, OLD, (ALPHA,)),
+        "back-first": machine(folder, "back-first", BETA, OLD),
+        "forward": machine(folder, "forward", BETA, NEW),
+        "feed": machine(folder, "feed", "trading-feed@beta.service", NEW),
+        "first": machine(folder, "first", ALPHA, OLD),
+    }
+    return run(folder, hosts, ("trading", [{"name": "Do", "block": [trial, deploy], "rescue": [keep]}], ROLE))
 
 
 TRIED = [
@@ -101,59 +132,49 @@ TRIED = [
 ]
 
 
-def test_all_are_tried_before_one_is_stopped_and_no_feed_goes_before_its_engine(tmp_path: Path) -> None:
-    told = deployed(tmp_path, "good", "none", NEW)["good"]
-    assert said(told) == []
-    assert told["touched"] == [*TRIED, "trading-feed@alpha.service", "trading-feed@beta.service"]
+def test_all_are_tried_before_one_is_stopped_and_no_feed_goes_before_its_engine(told: Told) -> None:
+    assert said(told["good"]) == []
+    assert told["good"]["touched"] == [*TRIED, "trading-feed@alpha.service", "trading-feed@beta.service"]
 
 
 @pytest.mark.parametrize(
-    ("ahead", "left", "restarted", "words"),
+    ("name", "restarted", "words"),
     [
-        (
-            (),
-            OLD,
-            ["restarted trading-engine@alpha.service", "restarted trading-feed@alpha.service"],
-            "alpha ran it, and went back by a clean stop: all engines of this host run the release before",
+        *(
+            (
+                name,
+                ["restarted trading-engine@alpha.service", "restarted trading-feed@alpha.service"],
+                "alpha ran it, and went back by a clean stop: all engines of this host run the release before",
+            )
+            for name in ("back", "back-ahead")
         ),
-        (
-            ("trading-engine@alpha.service",),
-            OLD,
-            ["restarted trading-engine@alpha.service", "restarted trading-feed@alpha.service"],
-            "alpha ran it, and went back by a clean stop: all engines of this host run the release before",
-        ),
-        ((), NEW, [], f"alpha ran it, and stays on release {NEW}: the way is forward"),
+        ("forward", [], f"alpha ran it, and stays on release {NEW}: the way is forward"),
     ],
 )
 def test_who_runs_it_goes_back_where_another_does_not_pass(
-    tmp_path: Path, ahead: tuple[str, ...], left: str, restarted: list[str], words: str
+    told: Told, name: str, restarted: list[str], words: str
 ) -> None:
-    told = deployed(tmp_path, "bad", "trading-engine@beta.service", left, ahead)["bad"]
-    (refused,) = said(told)
+    (refused,) = said(told[name])
     assert words in refused
-    assert told["touched"] == [*TRIED, "trading-feed@alpha.service", *restarted]
+    assert told[name]["touched"] == [*TRIED, "trading-feed@alpha.service", *restarted]
 
 
-def test_an_engine_whose_feed_fails_is_named_as_one_that_runs_the_release(tmp_path: Path) -> None:
-    told = deployed(tmp_path, "feed", "trading-feed@beta.service", NEW)["feed"]
-    (refused,) = said(told)
+def test_an_engine_whose_feed_fails_is_named_as_one_that_runs_the_release(told: Told) -> None:
+    (refused,) = said(told["feed"])
     assert f"alpha, beta ran it, and stays on release {NEW}: the way is forward" in refused
 
 
-def test_the_release_to_go_back_to_is_the_one_that_it_was(tmp_path: Path) -> None:
-    for name, previous, after in (("earlier", {"previous": OLDEST}, OLDEST), ("first", {}, "")):
-        folder = tmp_path / name
-        folder.mkdir()
-        deployed(folder, name, "trading-engine@beta.service", OLD, (), **previous)
-        link = folder / "previous"
+def test_the_release_to_go_back_to_is_the_one_that_it_was(told: Told, folder: Path) -> None:
+    for name, after in (("back", OLDEST), ("back-first", "")):
+        assert len(said(told[name])) == 1
+        link = folder / name / "previous"
         assert (link.readlink().name if link.is_symlink() else "") == after
 
 
-def test_where_the_first_does_not_pass_nobody_else_is_touched(tmp_path: Path) -> None:
-    told = deployed(tmp_path, "first", "trading-engine@alpha.service", OLD)["first"]
-    assert len(said(told)) == 1
-    assert "ran it" not in said(told)[0]
-    assert told["touched"] == TRIED
+def test_where_the_first_does_not_pass_nobody_else_is_touched(told: Told) -> None:
+    (refused,) = said(told["first"])
+    assert "ran it" not in refused
+    assert told["first"]["touched"] == TRIED
 
 
 def test_the_role_tries_each_engine_before_it_deploys() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.unit.collection.test_partitions_open import ROLE, Told, host, run, said
+from tests.unit.collection.test_partitions_open import LEFT, ROLE, Told, host, run, said
 
 DECLARED = {"alpha": ["TEST", "AAPL", "MSFT"], "beta": ["TEST2"]}
 # Variables on the command line. They have priority over all other variables.
@@ -86,9 +86,6 @@ BROKEN = [{**ACROSS[0], "hosts": ["waiting"]}, {**ACROSS[1], "hosts": ["failed"]
 HOSTS["failed"] = {**HOSTS["giver"], "trading_partitions": BROKEN, "failing_here": ["beta"]}
 HOSTS["waiting"] = {**HOSTS["taker"], "trading_partitions": BROKEN}
 TOGETHER = ("giver", "taker", "failed", "waiting", "limited")
-# Hosts that no longer take part in the play. The role would look at all hosts, but each play of this test has only a
-# few.
-LEFT = "{{ ansible_play_hosts_all | difference(ansible_play_hosts) }}"
 
 
 def tasks(given: dict[str, str], *, asks_all: bool = False) -> list[dict[str, Any]]:
@@ -118,8 +115,8 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
         "nowhere": {"trading_engine_move_to": "gamma"},
     }
     plays = [*(name for name in HOSTS if name not in TOGETHER), "giver:taker", "failed:waiting"]
-    tried = [(name, tasks(given.get(name, {}))) for name in plays]
-    return run(tmp_path_factory.mktemp("moves"), HOSTS, *tried, ("limited", tasks({}, asks_all=True)))
+    tried = [(name, tasks(given.get(name, {})), ROLE) for name in plays]
+    return run(tmp_path_factory.mktemp("moves"), HOSTS, *tried, ("limited", tasks({}, asks_all=True), ROLE))
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,14 @@ import json
 import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from trading_engine.settings import config, passwords
+
+from tests.unit.collection.plays import LOAD, of_role
 
 ROOT = Path(__file__).parents[3]
 ROLES = ROOT / "roles"
@@ -75,30 +77,31 @@ def tasks(folder: Path, partitions: list[dict[str, Any]], planned: int = 1) -> l
     variables = {"trading_partitions": partitions, "trading_instance_count": planned}
     files = [
         printed(
-            folder / target.format(name),
-            f"{{{{ lookup('ansible.builtin.template', '{ROLES}/{template}') }}}}",
+            {
+                folder / target.format(name): f"{{{{ lookup('ansible.builtin.template', '{ROLES}/{template}') }}}}"
+                for template, target in WRITTEN.items()
+            },
             {**variables, "__trading_engine_partition": name},
         )
-        for template, target in WRITTEN.items()
         for name in [partition["name"] for partition in partitions] or [""]
     ]
-    return [*files, printed(folder / "shown.json", SHOWN, variables)]
+    return [*files, printed({folder / "shown.json": SHOWN}, variables)]
 
 
-def printed(path: Path, content: object, variables: dict[str, Any]) -> dict[str, Any]:
-    """Return a task that prints the content of a file.
+def printed(files: Mapping[Path, object], variables: dict[str, Any]) -> dict[str, Any]:
+    """Return a task that prints the content of files.
 
     Modules that write files would take most of the test's time.
     """
-    return {"name": str(path), "ansible.builtin.debug": {"msg": content}, "vars": variables}
+    content = {str(path): of for path, of in files.items()}
+    return {"name": "Print", "ansible.builtin.debug": {"msg": content}, "vars": variables}
 
 
 def write_printed(output: str) -> None:
     """Write the files whose content a play has printed. `output` is the play's output."""
-    for task in output.split("TASK [")[1:]:
-        path, _, text = task.partition("]")
-        content = json.JSONDecoder().raw_decode(text.partition("ok: [localhost] => ")[2])[0]["msg"]
-        Path(path).write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    for text in output.split("ok: [localhost] => ")[1:]:
+        for path, content in json.JSONDecoder().raw_decode(text)[0]["msg"].items():
+            Path(path).write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
 
 
 def other(folder: Path, name: str, show: dict[str, str], **variables: Any) -> dict[str, Any]:
@@ -107,7 +110,7 @@ def other(folder: Path, name: str, show: dict[str, str], **variables: Any) -> di
     Some of its variables differ from those of the other tasks.
     """
     given = {"trading_partitions": PARTITIONS, "trading_instance_count": 1, **variables}
-    return printed(folder / f"{name}.json", show, given)
+    return printed({folder / f"{name}.json": show}, given)
 
 
 LOOSE = [{**partition, "pinned": False} for partition in PARTITIONS]
@@ -158,19 +161,17 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     folder = tmp_path_factory.mktemp("hosts")
     (folder / "files").symlink_to(ROLES / "trading_engine/files")
+    roles = ("aws_network", "aws_preflight", "aws_readiness", "hardening", "os_tuning", "readiness", "slo")
     playbook = {
         "hosts": "trading",
         "connection": "local",
         "gather_facts": False,
-        "vars": {"os_tuning_layout": {"engine": [2, 3], "telemetry": [1]}},
-        "vars_files": [
-            f"{ROLES}/{name}/{part}/main.yml"
-            for name in (
-                *("aws_network", "aws_preflight", "aws_readiness", "hardening", "os_tuning", "readiness", "slo"),
-                *("telemetry", "trading_engine"),
-            )
-            for part in ("defaults", "vars")
-        ],
+        "vars": {
+            "os_tuning_layout": {"engine": [2, 3], "telemetry": [1]},
+            **{
+                key: of for name in (*roles, "telemetry", "trading_engine") for key, of in of_role(ROLES / name).items()
+            },
+        },
         "tasks": [
             *tasks(folder / "two", PARTITIONS),
             *tasks(folder / "none", []),
@@ -178,7 +179,7 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Path:
             *others(folder / "two"),
         ],
     }
-    (folder / "play.yml").write_text(yaml.safe_dump([playbook], sort_keys=False), encoding="utf-8")
+    (folder / "play.yml").write_text(json.dumps([LOAD, playbook]), encoding="utf-8")
     (folder / "hosts").write_text("[trading]\nlocalhost\n", encoding="utf-8")
     program = str(Path(sys.executable).with_name("ansible-playbook"))
     command = [program, "-i", f"{folder}/hosts", "-e", json.dumps(GIVEN), f"{folder}/play.yml"]

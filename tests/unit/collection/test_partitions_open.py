@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.unit.collection.plays import HERE, LOAD, of_role
+
 ROOT = Path(__file__).parents[3]
 ROLE = ROOT / "roles/trading_engine"
 # A fake partition.yml. The real file sets an engine up. This one records the engine's name, and whether the engine
@@ -88,20 +90,42 @@ HOSTS = {
     "connected": host("connected", two(0), MOVED, behind=["alpha"]),
     "connected-kept": host("connected-kept", two(0), BOTH, behind=["alpha"]),
 }
-# Two hosts. The first gives up a symbol, but cannot restart its engine because of a client. The second gets the symbol.
-PAIR = {
+# Hosts that only one of the plays below examines.
+HOSTS |= {
+    "asked-more": host("asked-more", two(2), {**BOTH, "gamma": ["IBM"]}),
+    "asked-empty": host("asked-empty", two(0), MOVED),
+    "reverse": host("reverse", {"alpha": had(["TEST"]), "beta": had(["MSFT", "AAPL"])}, BOTH),
+    # The first gives up a symbol, but cannot restart its engine because of a client. The second gets the symbol.
     "giver": host("giver", {"alpha": had(["TEST", "AAPL"])}, {"alpha": ["TEST"]}, behind=["alpha"]),
     "taker": host("taker", {"beta": had(["MSFT"])}, {"beta": ["MSFT", "AAPL"]}),
+    "commands": host("commands", two(0), MOVED),
+    "recorded": host("recorded", two(0), MOVED),
 }
+# The hosts whose change may be refused.
+ASKED = ("empty", "open", "untold", "down", "disabled", "kept", "exchanged", "one", "one-open", "more")
 
 
-# Partitions on two hosts. In the first list the hosts have numbers, and in the second list they have names.
+# Partitions on two hosts. In the first list the hosts have numbers, and in the second list they have names. The
+# inventory has fewer hosts than the number of the second host.
 NUMBERED = [
     {"name": "alpha", "symbols": ["TEST", "AAPL"], "hosts": [1]},
-    {"name": "beta", "symbols": ["MSFT"], "hosts": [2]},
+    {"name": "beta", "symbols": ["MSFT"], "hosts": [99]},
 ]
 NAMED = [{**NUMBERED[0], "hosts": ["host-1"]}, {**NUMBERED[1], "hosts": ["host-2"]}]
+VERIFIED = ("host-1", "host-2")
+HOSTS |= {name: {"ansible_connection": "local", "trading_partitions": NAMED} for name in VERIFIED}
+# Command lines that a user gives. Only those of the first entry are right for a partition.
+ENGINE = "/opt/trading/current/bin/trading-engine"
+COMMANDS: list[dict[str, Any]] = [
+    {},
+    {"trading_engine_reload_command": [ENGINE, "admin", "reload"]},
+    {"trading_status_command": [ENGINE, "status", "--config", "/etc/trading/engine.toml"]},
+]
 Told = dict[str, dict[str, Any]]
+# The pattern of a play's hosts, its tasks, and the role whose defaults and variables the tasks use.
+Play = tuple[str, list[dict[str, Any]], Path]
+# Hosts that do not take part in a play. The role would look at all hosts, but each play of this test has only a few.
+LEFT = "{{ ansible_play_hosts_all | difference(ansible_play_hosts) }}"
 
 
 def refusals() -> list[dict[str, Any]]:
@@ -123,22 +147,136 @@ def setting_up() -> list[dict[str, Any]]:
     return [task for task in read if "ansible.builtin.import_tasks" not in task]
 
 
-def run(
-    folder: Path, hosts: dict[str, dict[str, Any]], *plays: tuple[str, list[dict[str, Any]]], role: Path = ROLE
-) -> Told:
+def asking_all(tasks: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the tasks as those of a play that has no host besides its own."""
+    return {"name": "Do", "block": tasks, "vars": {"__trading_engine_unasked": LEFT}}
+
+
+def numbered(file: str) -> list[dict[str, Any]]:
+    """Return the first task of a file, which checks the partitions. It checks those with numbers and those with names.
+
+    Where the file has several checks of the partitions, they are all returned.
+    """
+    read: list[dict[str, Any]] = yaml.safe_load((ROLE / f"tasks/{file}.yml").read_text(encoding="utf-8"))
+    checks = [task for task in read if "ansible.builtin.assert" in task]
+    return [
+        {**task, "ignore_errors": True, "register": f"said_{name}", "vars": {"trading_partitions": of}}
+        for task in checks[:1]
+        for name, of in (("numbered", NUMBERED), ("named", NAMED))
+    ]
+
+
+def commands() -> list[dict[str, Any]]:
+    """Return the check of the command lines, once for each list of them in COMMANDS."""
+    (check, *_rest) = yaml.safe_load((ROLE / "tasks/partition.yml").read_text(encoding="utf-8"))
+    return [
+        {
+            **check,
+            "ignore_errors": True,
+            "register": f"said_{number}",
+            "vars": {**more, "__trading_engine_partition": "alpha"},
+        }
+        for number, more in enumerate(COMMANDS)
+    ]
+
+
+def recorded() -> list[dict[str, Any]]:
+    """Return tasks that record a restart for one engine and none for the next, and keep two patterns of units."""
+    units: list[dict[str, Any]] = yaml.safe_load((ROLE / "tasks/units.yml").read_text(encoding="utf-8"))
+    (record,) = (task for task in units if "whether the engine still needs a restart" in task["name"])
+    (start,) = (task for task in units if task["name"].startswith("Units | Start the engine"))
+    beside = start["lowlatency.trading.fresh_unit"]["not_beside"]
+    plays = [
+        {**record, "vars": {"__trading_engine_unit": {"restart_required": late}, "__trading_engine_partition": name}}
+        for name, late in (("alpha", True), ("beta", False))
+    ]
+    plays += [
+        {
+            "name": "Keep the pattern",
+            "ansible.builtin.set_fact": {f"said_{left}": beside, "touched_last": left},
+            "vars": {"trading_partitions": [], "trading_partitions_left": left},
+        }
+        for left in ("refuse", "remove")
+    ]
+    keep = {"name": "Keep", "ansible.builtin.set_fact": {"touched": "{{ trading_engine_restart_required }}"}}
+    return [*plays, keep]
+
+
+def verified() -> list[dict[str, Any]]:
+    """Return the check with which the role slo looks for a partition, once for each of three partitions."""
+    (check, *_rest) = yaml.safe_load((ROOT / "roles/slo/tasks/partitions.yml").read_text(encoding="utf-8"))
+    return [
+        {**check, "ignore_errors": True, "register": f"said_{name}", "vars": {"slo_partition": name}}
+        for name in ("alpha", "beta", "gamma")
+    ]
+
+
+def left_by_a_dry_run(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return a host whose only partition is to be removed, and the tasks of a dry run on that host.
+
+    The unit, the configuration, the engine and systemctl are files in the folder. The last task only prints which files
+    it would remove.
+    """
+    (folder / "units").mkdir()
+    (folder / "units/trading-engine@alpha.service").touch()
+    (folder / "etc/trading").mkdir(parents=True)
+    (folder / "etc/trading/engine-alpha.toml").write_text('[[symbol]]\nname = "TEST"\n', encoding="utf-8")
+    for name, text in (("engine", """echo '{"gauges": {"open_orders": 2}}'"""), ("systemctl", "echo enabled")):
+        (folder / name).write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+        (folder / name).chmod(0o755)
+    text = (ROLE / "tasks/partitions_open.yml").read_text(encoding="utf-8")
+    for real, stand_in in (
+        ("/etc/systemd/system", f"{folder}/units"),
+        (
+            "{{ (item | lowlatency.trading.partition_names).config }}",
+            f"{folder}{{{{ (item | lowlatency.trading.partition_names).config }}}}",
+        ),
+        ("/opt/trading/current/bin/trading-engine", f"{folder}/engine"),
+        ("[systemctl,", f"[{folder}/systemctl,"),
+    ):
+        assert real in text
+        text = text.replace(real, stand_in)
+    tasks = yaml.safe_load(text)
+    (refusal,) = (task for task in tasks if "open book" in task["name"])
+    refusal.update({"ignore_errors": True, "register": "said_open"})
+    for task in tasks:
+        task["check_mode"] = task.get("check_mode", True)
+    (gone,) = (
+        task
+        for task in yaml.safe_load((ROLE / "tasks/partitions_gone.yml").read_text(encoding="utf-8"))
+        if "ansible.builtin.file" in task
+    )
+    assert gone["ansible.builtin.file"]["state"] == "absent"
+    gone["ansible.builtin.debug"] = {"msg": gone.pop("ansible.builtin.file")["path"]}
+    gone["register"] = "said_gone"
+    left = {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": sys.executable,
+        "trading_partitions": [],
+        "trading_partitions_left": "remove",
+    }
+    return left, [*tasks, gone]
+
+
+def run(folder: Path, hosts: dict[str, dict[str, Any]], *plays: Play) -> Told:
     """Run the tasks of each play on its hosts. Return, for each host, the variables that the tasks have set."""
-    read = {"gather_facts": False, "vars_files": [str(role / part / "main.yml") for part in ("defaults", "vars")]}
-    playbook = [{**read, "name": f"Play {of}", "hosts": of, "tasks": tasks} for of, tasks in plays]
     names = "(groups.trading + ['localhost'])"
     known = (
         f"{names} | map('extract', hostvars) | map('dict2items') | map('selectattr', 'key', 'match', 'said|touched')"
     )
     told = f"{{{{ dict({names} | zip({known} | map('items2dict'))) | to_json }}}}"
     show = {"name": "Show", "ansible.builtin.debug": {"msg": told}}  # a module would take longer
-    playbook.append({"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [show]})
-    (folder / "partition.yml").write_text(yaml.safe_dump(STAND_IN), encoding="utf-8")
-    (folder / "play.yml").write_text(yaml.safe_dump(playbook, sort_keys=False), encoding="utf-8")
-    (folder / "hosts.yml").write_text(yaml.safe_dump({"trading": {"hosts": hosts}}), encoding="utf-8")
+    playbook = [
+        LOAD,
+        *(
+            {"name": f"Play {of}", "hosts": of, "gather_facts": False, "vars": of_role(role), "tasks": tasks}
+            for of, tasks, role in plays
+        ),
+        {**HERE, "tasks": [show]},
+    ]
+    # All these files are JSON, which Ansible reads much faster than other YAML.
+    for name, content in (("partition", STAND_IN), ("play", playbook), ("hosts", {"trading": {"hosts": hosts}})):
+        (folder / f"{name}.yml").write_text(json.dumps(content), encoding="utf-8")
     program = str(Path(sys.executable).with_name("ansible-playbook"))
     command = [program, "-i", f"{folder}/hosts.yml", f"{folder}/play.yml"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -157,10 +295,23 @@ def said(told: dict[str, Any]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def all_asked(tmp_path_factory: pytest.TempPathFactory) -> Told:
-    # Each host examines the variables of all hosts, so fewer hosts save much time.
-    asked = {name: of for name, of in HOSTS.items() if not name.startswith("connected")}
-    return run(tmp_path_factory.mktemp("all"), asked, ("trading", refusals()))
+def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
+    """Run the plays of all tests, each on its own hosts. Return what all hosts say afterwards."""
+    folder = tmp_path_factory.mktemp("all")
+    left, dry_run = left_by_a_dry_run(folder)
+    plays = [
+        (":".join(ASKED), [asking_all(refusals())], ROLE),
+        ("asked-more:asked-empty", refusals(), ROLE),
+        ("host-2", numbered("partitions_checked"), ROLE),
+        ("localhost", numbered("secrets"), ROLE),
+        ("commands", commands(), ROLE),
+        ("recorded", recorded(), ROLE),
+        ("host-1:host-2", verified(), ROOT / "roles/slo"),
+        ("left", dry_run, ROLE),
+        *((of, setting_up(), ROLE) for of in ("reverse", "empty", "one", "connected:connected-kept")),
+        ("giver:taker", [asking_all(setting_up())], ROLE),
+    ]
+    return run(folder, {**HOSTS, "left": left}, *plays)
 
 
 @pytest.mark.parametrize(
@@ -184,24 +335,20 @@ def all_asked(tmp_path_factory: pytest.TempPathFactory) -> Told:
         ("more", []),
     ],
 )
-def test_a_symbol_leaves_an_empty_book_alone(all_asked: Told, name: str, refused: list[str]) -> None:
-    told = said(all_asked[name])
-    assert len(told) == len(refused), told
-    assert all(words in text for words, text in zip(refused, told, strict=True)), told
+def test_a_symbol_leaves_an_empty_book_alone(told: Told, name: str, refused: list[str]) -> None:
+    messages = said(told[name])
+    assert len(messages) == len(refused), messages
+    assert all(words in text for words, text in zip(refused, messages, strict=True)), messages
 
 
-def test_a_run_for_some_hosts_brings_them_no_symbol_that_another_may_trade(tmp_path: Path) -> None:
-    told = run(tmp_path, {name: HOSTS[name] for name in ("more", "kept", "empty")}, ("trading:!kept", refusals()))
-    (refused,) = said(told["more"])
-    assert "more would get IBM, and kept, which may trade that, was not asked: run without --limit" in refused
-    assert said(told["empty"]) == [], "what moves between the engines of one host moves nowhere else"
+def test_a_run_for_some_hosts_brings_them_no_symbol_that_another_may_trade(told: Told) -> None:
+    (refused,) = said(told["asked-more"])
+    others = ", ".join(sorted({*HOSTS, "left"} - {"asked-more", "asked-empty"}))
+    assert f"more would get IBM, and {others}, which may trade that, was not asked: run without --limit" in refused
+    assert said(told["asked-empty"]) == [], "what moves between the engines of one host moves nowhere else"
 
 
-def test_whoever_gets_a_symbol_comes_last_and_only_when_nobody_goes_on_with_that(tmp_path: Path) -> None:
-    reverse = host("reverse", {"alpha": had(["TEST"]), "beta": had(["MSFT", "AAPL"])}, BOTH)
-    hosts = {"reverse": reverse, **{name: HOSTS[name] for name in ("empty", "connected", "connected-kept", "one")}}
-    plays = ("reverse", "empty", "one", "connected:connected-kept")
-    told = run(tmp_path, hosts, *((of, setting_up()) for of in plays))
+def test_whoever_gets_a_symbol_comes_last_and_only_when_nobody_goes_on_with_that(told: Told) -> None:
     assert told["reverse"]["touched"] == ["beta", "alpha"]
     assert told["empty"]["touched"] == ["alpha", "beta"]
     assert told["connected"]["touched"] == ["alpha"], "its engine trades AAPL still"
@@ -209,130 +356,40 @@ def test_whoever_gets_a_symbol_comes_last_and_only_when_nobody_goes_on_with_that
     assert told["one"]["touched"] == ["alpha", "beta"]
 
 
-def test_a_symbol_waits_for_the_engine_of_another_host(tmp_path: Path) -> None:
-    told = run(tmp_path, PAIR, ("trading", setting_up()))
+def test_a_symbol_waits_for_the_engine_of_another_host(told: Told) -> None:
     assert told["giver"]["touched"] == ["alpha"]
     assert "touched" not in told["taker"]
 
 
-def test_a_number_is_nobody_s_while_a_host_does_not_answer_and_no_obstacle_before_it_is_made(tmp_path: Path) -> None:
-    read: list[dict[str, Any]] = yaml.safe_load((ROLE / "tasks/partitions_checked.yml").read_text(encoding="utf-8"))
-    checks = [
-        {**task, "ignore_errors": True, "register": f"said_{name}", "vars": {"trading_partitions": of}}
-        for task in read
-        for name, of in (("numbered", NUMBERED), ("named", NAMED))
-    ]
-    secrets: list[dict[str, Any]] = yaml.safe_load((ROLE / "tasks/secrets.yml").read_text(encoding="utf-8"))[:1]
-    before = [
-        {**task, **{key: check[key] for key in ("ignore_errors", "register", "vars")}}
-        for task, check in zip(secrets, checks, strict=False)
-    ]
-    told = run(tmp_path, {"host-2": {"ansible_connection": "local"}}, ("trading", checks), ("localhost", before))
-    (refused,) = said(told["host-2"])
-    assert "trading_partitions: partition beta is on host 2, which is none of host-2" in refused
+def test_a_number_is_nobody_s_while_a_host_does_not_answer_and_no_obstacle_before_it_is_made(told: Told) -> None:
+    (refused,) = said({key: of for key, of in told["host-2"].items() if key in ("said_numbered", "said_named")})
+    assert "trading_partitions: partition beta is on host 99, which is none of " in refused
     assert said(told["localhost"]) == []
 
 
-def test_each_command_has_the_file_of_the_partition(tmp_path: Path) -> None:
-    (check, *_rest) = yaml.safe_load((ROLE / "tasks/partition.yml").read_text(encoding="utf-8"))
-    engine = "/opt/trading/current/bin/trading-engine"
-    given: list[dict[str, Any]] = [
-        {},
-        {"trading_engine_reload_command": [engine, "admin", "reload"]},
-        {"trading_status_command": [engine, "status", "--config", "/etc/trading/engine.toml"]},
-    ]
-    checks = [
-        {
-            **check,
-            "ignore_errors": True,
-            "register": f"said_{number}",
-            "vars": {**more, "__trading_engine_partition": "alpha"},
-        }
-        for number, more in enumerate(given)
-    ]
-    told = run(tmp_path, {"empty": HOSTS["empty"]}, ("trading", checks))["empty"]
-    assert [told[f"said_{number}"]["failed"] for number in range(len(given))] == [False, True, True]
-    assert "/etc/trading/engine-alpha.toml: with partitions each command line" in told["said_1"]["msg"]
+def test_each_command_has_the_file_of_the_partition(told: Told) -> None:
+    results = [told["commands"][f"said_{number}"] for number in range(len(COMMANDS))]
+    assert [each["failed"] for each in results] == [False, True, True]
+    assert "/etc/trading/engine-alpha.toml: with partitions each command line" in results[1]["msg"]
 
 
 def test_one_engine_that_needs_a_restart_is_not_forgotten_for_the_next_and_none_refuses_those_that_go(
-    tmp_path: Path,
+    told: Told,
 ) -> None:
-    units: list[dict[str, Any]] = yaml.safe_load((ROLE / "tasks/units.yml").read_text(encoding="utf-8"))
-    (record,) = (task for task in units if "whether the engine still needs a restart" in task["name"])
-    (start,) = (task for task in units if task["name"].startswith("Units | Start the engine"))
-    beside = start["lowlatency.trading.fresh_unit"]["not_beside"]
-    plays = [
-        {**record, "vars": {"__trading_engine_unit": {"restart_required": late}, "__trading_engine_partition": name}}
-        for name, late in (("alpha", True), ("beta", False))
-    ]
-    plays += [
-        {
-            "name": "Keep the pattern",
-            "ansible.builtin.set_fact": {f"said_{left}": beside, "touched_last": left},
-            "vars": {"trading_partitions": [], "trading_partitions_left": left},
-        }
-        for left in ("refuse", "remove")
-    ]
-    keep = {"name": "Keep", "ansible.builtin.set_fact": {"touched": "{{ trading_engine_restart_required }}"}}
-    told = run(tmp_path, {"empty": HOSTS["empty"]}, ("trading", [*plays, keep]))["empty"]
-    assert told == {"touched": True, "said_refuse": "trading-engine@*.service", "touched_last": "remove"}
+    assert told["recorded"] == {"touched": True, "said_refuse": "trading-engine@*.service", "touched_last": "remove"}
 
 
-def test_verify_of_one_partition_passes_by_hosts_that_do_not_have_that(tmp_path: Path) -> None:
-    slo = ROOT / "roles/slo"
-    (check, *_rest) = yaml.safe_load((slo / "tasks/partitions.yml").read_text(encoding="utf-8"))
-    asked = [
-        {**check, "ignore_errors": True, "register": f"said_{name}", "vars": {"slo_partition": name}}
-        for name in ("alpha", "beta", "gamma")
-    ]
-    hosts = {name: {"ansible_connection": "local", "trading_partitions": NAMED} for name in ("host-1", "host-2")}
-    told = run(tmp_path, hosts, ("trading", asked), role=slo)
-    failed = {name: [key for key, of in told[name].items() if of.get("failed")] for name in hosts}
-    assert failed == {"host-1": ["said_gamma"], "host-2": ["said_gamma"]}
-
-
-def test_a_dry_run_reads_units_configuration_and_book_and_refuses_what_is_to_be_removed(tmp_path: Path) -> None:
-    (tmp_path / "units").mkdir()
-    (tmp_path / "units/trading-engine@alpha.service").touch()
-    (tmp_path / "etc/trading").mkdir(parents=True)
-    (tmp_path / "etc/trading/engine-alpha.toml").write_text('[[symbol]]\nname = "TEST"\n', encoding="utf-8")
-    for name, text in (("engine", """echo '{"gauges": {"open_orders": 2}}'"""), ("systemctl", "echo enabled")):
-        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
-        (tmp_path / name).chmod(0o755)
-    text = (ROLE / "tasks/partitions_open.yml").read_text(encoding="utf-8")
-    for real, stand_in in (
-        ("/etc/systemd/system", f"{tmp_path}/units"),
-        (
-            "{{ (item | lowlatency.trading.partition_names).config }}",
-            f"{tmp_path}{{{{ (item | lowlatency.trading.partition_names).config }}}}",
-        ),
-        ("/opt/trading/current/bin/trading-engine", f"{tmp_path}/engine"),
-        ("[systemctl,", f"[{tmp_path}/systemctl,"),
-    ):
-        assert real in text
-        text = text.replace(real, stand_in)
-    tasks = yaml.safe_load(text)
-    (refusal,) = (task for task in tasks if "open book" in task["name"])
-    refusal.update({"ignore_errors": True, "register": "said_open"})
-    for task in tasks:
-        task["check_mode"] = task.get("check_mode", True)
-    (gone,) = (
-        task
-        for task in yaml.safe_load((ROLE / "tasks/partitions_gone.yml").read_text(encoding="utf-8"))
-        if "ansible.builtin.file" in task
-    )
-    gone.update({"check_mode": True, "register": "said_gone"})
-    left = {
-        "ansible_connection": "local",
-        "ansible_python_interpreter": sys.executable,
-        "trading_partitions": [],
-        "trading_partitions_left": "remove",
+def test_verify_of_one_partition_passes_by_hosts_that_do_not_have_that(told: Told) -> None:
+    asked = {
+        name: {key: told[name][f"said_{key}"]["failed"] for key in ("alpha", "beta", "gamma")} for name in VERIFIED
     }
-    told = run(tmp_path, {"left": left}, ("trading", [*tasks, gone]))["left"]
-    (refused,) = said({"said_open": told["said_open"]})
+    assert asked == {name: {"alpha": False, "beta": False, "gamma": True} for name in VERIFIED}
+
+
+def test_a_dry_run_reads_units_configuration_and_book_and_refuses_what_is_to_be_removed(told: Told) -> None:
+    (refused,) = said({"said_open": told["left"]["said_open"]})
     assert "trading-engine@alpha.service of left is to give up TEST, and its book is open (2 orders)" in refused
-    assert [each["item"] for each in told["said_gone"]["results"]] == [
+    assert [each["msg"] for each in told["left"]["said_gone"]["results"]] == [
         "/etc/systemd/system/trading-feed@alpha.service",
         "/etc/systemd/system/trading-engine@alpha.service",
         "/etc/trading/engine-alpha.toml",
