@@ -6,12 +6,15 @@ All releases have the same sources, but each has its own version. A test can add
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import sysconfig
 from pathlib import Path
 from typing import Any
+
+from trading_engine.machine.version import MACHINE_VERSION
 
 from tests.unit.engine.process import ENVIRONMENT, EngineProcess
 
@@ -22,13 +25,32 @@ import sys
 sys.path[:0] = {paths!r}
 import trading_engine
 trading_engine.__version__ = {version!r}
+{known}
 {planted}
 from trading_engine.__main__ import main
 sys.exit(main())
 """
+# The engine computes its version from its sources at every start, which takes longer than all the rest of a command. A
+# release with the sources of this checkout gets the digest that was computed once.
+_KNOWN = """
+import types
+sys.modules["trading_engine.machine.version"] = types.ModuleType("trading_engine.machine.version")
+sys.modules["trading_engine.machine.version"].MACHINE_VERSION = {machine!r}
+sys.modules["trading_engine.machine.version"].is_compiled = lambda: False
+"""
+# The command `show` runs in a shell, because modules call it often and Python starts ten times as slowly.
 _SYSTEMCTL = """\
-#!{python}
-# Runs one unit of type notify: `show`, `start`, `stop`, `restart` and `kill`. It starts nothing again.
+#!/bin/sh
+[ "$1" = show ] || exec {python} -IS {place}/unit "$1"
+read -r pid 2>/dev/null <{place}/pid
+read -r stat 2>/dev/null <"/proc/$pid/stat"
+case "${{stat##*) }}" in
+"" | Z*) echo 0 ;;
+*) echo "$pid" ;;
+esac
+"""
+_UNIT = """\
+# Runs one unit of type notify: `start`, `stop`, `restart` and `kill`. It starts nothing again.
 import os, select, signal, socket, subprocess, sys
 from pathlib import Path
 place = Path({place!r})
@@ -66,8 +88,6 @@ def start():
                 sys.exit("the process ended with " + str(process.wait()))
 
 action = sys.argv[1]
-if action == "show":
-    print(alive())
 if action in ("stop", "restart"):
     end(signal.SIGTERM)
 if action == "kill":
@@ -141,10 +161,11 @@ class Host:
         self.engine = EngineProcess(state, **tables)
         self.password = state / "password"
         self.password.write_text("secret\n")
-        paths = {"place": str(directory), "python": sys.executable}
+        place = shlex.quote(str(directory))
         running = {"current": str(self.root / "current/bin/trading-engine"), "config": str(self.engine.config)}
-        _write_program(self.programs / "systemctl", _SYSTEMCTL.format(**paths, **running))
-        _write_program(self.programs / "journalctl", _JOURNALCTL.format(**paths))
+        (directory / "unit").write_text(_UNIT.format(place=str(directory), **running))
+        _write_program(self.programs / "systemctl", _SYSTEMCTL.format(place=place, python=shlex.quote(sys.executable)))
+        _write_program(self.programs / "journalctl", _JOURNALCTL.format(place=place))
         (directory / "log").touch()
 
     @property
@@ -160,7 +181,9 @@ class Host:
         (programs / "python").symlink_to(os.path.realpath(sys.executable))
         paths = [str(sources), sysconfig.get_paths()["platlib"]]
         version = f"0.1.0.{sum(name.encode())}"
-        text = _PROGRAM.format(root=self.root, name=name, paths=paths, version=version, planted=planted)
+        machine = f"{version}+{MACHINE_VERSION.partition('+')[2]}"
+        known = _KNOWN.format(machine=machine) if sources == _SOURCES else ""
+        text = _PROGRAM.format(root=self.root, name=name, paths=paths, version=version, known=known, planted=planted)
         _write_program(programs / "trading-engine", text)
 
     def start(self, name: str) -> None:

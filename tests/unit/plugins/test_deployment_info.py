@@ -149,13 +149,14 @@ def test_groups_and_balancers_are_listed_where_the_environment_has_a_fleet(
     name = "trading-demo-balancer"
     tags = tagged("demo", "security-group", name)
     ec2.create_security_group(VpcId=vpc_id, GroupName=name, Description="balancers", **tags)
-    assert [(one["kind"], one["name"]) for one in look(run_module, "demo")["resources"]] == [
+    listed = look(run_module, "demo")["resources"]
+    assert [(one["kind"], one["name"]) for one in listed] == [
         ("security-group", name),
         ("auto-scaling-group", "trading-demo/alpha"),
         ("load-balancer", "trading-demo-N-a"),
         ("target-group", "trading-demo-O-alpha"),
     ]
-    assert look(run_module, "demo")["resources"][-1]["port"] == "9001"
+    assert listed[-1]["port"] == "9001"
 
 
 def test_an_empty_account_tells_who_asked_and_misses_what_is_wanted(account: Account, run_module: RunModule) -> None:

@@ -24,7 +24,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.lowlatency.trading.plugins.module_utils.release import compiling, release
-from ansible_collections.lowlatency.trading.plugins.modules import python_release
+from ansible_collections.lowlatency.trading.plugins.modules import python_release, wheel_set
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
@@ -70,6 +70,24 @@ def collect(run_module: RunModule, tmp_path: Path) -> Run:
         return run_module("wheel_set", check, **{**host, **arguments})
 
     return run
+
+
+@pytest.fixture
+def at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `collect` find the wheels of the lock file and the project's pure wheel, without a run of pip for them."""
+    directory = tmp_path / "at hand"
+    directory.mkdir()
+    (directory / PIP_WHEEL.name).symlink_to(PIP_WHEEL)
+    build = wheel_set.build_project
+
+    def quick_build(module: Any, project: Path, scratch: Path, to: Path, environment: Any = None) -> None:
+        if environment:
+            build(module, project, scratch, to, environment)
+        else:
+            write_wheel(to / "greeter-1.0-py3-none-any.whl", saying("hello"))
+
+    monkeypatch.setattr(wheel_set, "dependencies", lambda *_: directory)
+    monkeypatch.setattr(wheel_set, "build_project", quick_build)
 
 
 @pytest.fixture
@@ -142,9 +160,27 @@ def greeting(root: Path) -> str:
     return subprocess.run([root / "current/bin/greet"], capture_output=True, text=True, check=True).stdout.strip()
 
 
+# Settings that some users have in pip.conf. With each of them, pip fails or, without an error, installs to another
+# place.
+OTHER_PEOPLES = """\
+[global]
+user = true
+target = {0}/t
+prefix = {0}/p
+root = {0}/r
+require-hashes = true
+dry-run = true
+"""
+
+
 def test_a_release_is_built_once_never_beside_its_sources_and_downloaded_once(
     collect: Run, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Of the controller's settings of pip, only those for the index of packages apply.
+    conf = tmp_path / "pip.conf"
+    conf.write_text(f"{OTHER_PEOPLES.format(tmp_path)}no-binary = :all:\nfind-links = {PIP_WHEEL.parent}\n")
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(conf))
+    monkeypatch.delenv("PIP_FIND_LINKS")
     sources = sorted(project.rglob("*"))
     planned = collect(check=True, project=str(project))
     assert planned["changed"]
@@ -156,7 +192,8 @@ def test_a_release_is_built_once_never_beside_its_sources_and_downloaded_once(
         assert archive.getnames() == ["greeter-1.0-py3-none-any.whl", "manifest.json", PIP_WHEEL.name]
     assert sorted(project.rglob("*")) == sources
 
-    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "nowhere"))
+    conf.write_text(f"[global]\nfind-links = {tmp_path}/nowhere\n")
+    monkeypatch.setattr(wheel_set, "build_project", lambda *_: None)
     (project / "greeter.py").write_text("def main() -> None: print('good evening')\n")
     (tmp_path / "cache/.making-by-one-that-was-killed").mkdir()
     assert collect(project=str(project))["changed"]
@@ -193,12 +230,17 @@ OWN_KIND = {"python_version": OWN_VERSION, "architecture": platform.machine()}
 
 
 @pytest.mark.skipif(platform.machine() not in ("aarch64", "x86_64"), reason="no kind of host")
-def test_a_release_is_compiled_where_that_was_asked_for(collect: Run, project: Path) -> None:
+def test_a_release_is_compiled_where_that_was_asked_for(
+    collect: Run, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wheel_set, "dependencies", lambda *_: PIP_WHEEL.parent)
     (project / "setup.py").write_text(SETUP)
     (project / "quick.c").write_text(QUICK)
     made = {
-        choice: collect(project=str(project), compiled=choice, **OWN_KIND) for choice in ("never", "auto", "always")
+        choice: collect(choice == "never", project=str(project), compiled=choice, **OWN_KIND)
+        for choice in ("auto", "always", "never")
     }
+    assert not made["always"]["changed"]
     assert {choice: report["compiled"] for choice, report in made.items()} == {
         "never": False, "auto": True, "always": True,
     }  # fmt: skip
@@ -207,8 +249,6 @@ def test_a_release_is_compiled_where_that_was_asked_for(collect: Run, project: P
         names = archive.getnames()
     assert any(name.startswith("greeter-1.0-cp") for name in names)
     assert "greeter-1.0-py3-none-any.whl" in names  # for hosts on which the compiled wheel fails
-    with tarfile.open(made["never"]["archive"]) as archive:
-        assert "greeter-1.0-py3-none-any.whl" in archive.getnames()
 
 
 @pytest.fixture
@@ -265,7 +305,7 @@ OTHER_KIND = {**OWN_KIND, "architecture": "x86_64" if platform.machine() == "aar
 
 
 def test_a_controller_without_the_cross_compiler_takes_the_pure_wheel_and_says_how_to_get_it(
-    collect: Run, project: Path, monkeypatch: pytest.MonkeyPatch
+    at_hand: None, collect: Run, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(
@@ -294,18 +334,25 @@ def test_a_mypy_that_knows_no_acyclic_classes_is_too_old(
     assert told in reason if told else reason == ""
 
 
-def test_a_compilation_that_fails_leaves_auto_with_a_pure_release(collect: Run, project: Path) -> None:
+def test_a_compilation_that_fails_leaves_auto_with_a_pure_release(at_hand: None, collect: Run, project: Path) -> None:
     (project / "setup.py").write_text(SETUP)
     (project / "quick.c").write_text("this is not C")
     report = collect(project=str(project), compiled="auto", **OWN_KIND)
     assert report["compiled"] is False
     assert "quick.c:1:1: error: unknown type name" in report["reason"]
     assert "the engine is not compiled" in str(report["warnings"])
-    assert collect(project=str(project), compiled="always", **OWN_KIND)["failed"]
+    assert Path(report["archive"]).is_file()
 
 
-def test_a_project_that_cannot_be_compiled_says_so(collect: Run, project: Path) -> None:
+def test_a_project_that_cannot_be_compiled_says_so(
+    at_hand: None, collect: Run, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ignore(module: Any, project: Path, scratch: Path, to: Path, environment: Any = None) -> None:
+        write_wheel(to / "greeter-1.0-py3-none-any.whl", saying("hello"))
+
+    monkeypatch.setattr(wheel_set, "build_project", ignore)
     report = collect(project=str(project), compiled="always", **OWN_KIND)
+    assert report["failed"]
     assert "was to be compiled and is not" in report["msg"]
 
 
@@ -329,16 +376,13 @@ def test_wheels_that_cannot_be_a_release_are_refused(collect: Run, tmp_path: Pat
     assert "no wheel of pip" in collect(wheel_dir=str(tmp_path))["msg"]
 
 
-def test_an_archive_that_is_there_already_is_taken_as_it_is(
-    greeter: Run, collect: Run, install: Run, tmp_path: Path
-) -> None:
+def test_an_archive_that_is_there_already_is_taken_as_it_is(greeter: Run, collect: Run, tmp_path: Path) -> None:
     made = greeter(saying("hello"), saying("compiled"))
     kept = tmp_path / "from a bucket.tar"
     Path(made["archive"]).rename(kept)
     taken = collect(archive=str(kept), compiled="always", architecture=platform.machine())
     assert (taken["changed"], taken["release"], taken["archive"]) == (False, made["release"], str(kept))
     assert taken["compiled"] is True
-    assert install(release=taken["release"], archive=taken["archive"])["release"] == made["release"]
     assert "parameters are mutually exclusive" in collect(archive=str(kept), project=str(tmp_path))["msg"]
 
 
@@ -413,35 +457,16 @@ def test_a_release_runs_is_kept_and_can_be_gone_back_to(greeter: Run, install: R
 
     assert install(release=new["release"])["before"] == old["release"]
     assert greeting(tmp_path / "opt") == "good day"
-    assert install(release="previous")["release"] == old["release"]
 
-
-def test_a_release_that_is_only_installed_leaves_what_is_in_force_and_every_other(
-    greeter: Run, install: Run, tmp_path: Path
-) -> None:
-    old, middle, new = (greeter(saying(words)) for words in ("hello", "good day", "good evening"))
-    install(**old)
-    install(**middle)
-    report = install(**new, put_in_force=False, keep=1)
-    assert (report["changed"], report["release"], report["removed"]) == (True, new["release"], [])
+    # A release that is only installed changes no link and removes no other release.
+    third = greeter(saying("good evening"))
+    report = install(**third, put_in_force=False, keep=1)
+    assert (report["changed"], report["release"], report["removed"]) == (True, third["release"], [])
     assert greeting(tmp_path / "opt") == "good day"
-    assert not install(**new, put_in_force=False)["changed"]
+    assert not install(**third, put_in_force=False)["changed"]
     assert install(release="previous")["release"] == old["release"]
-    assert install(**new)["before"] == old["release"]
+    assert install(**third)["before"] == old["release"]
     assert greeting(tmp_path / "opt") == "good evening"
-
-
-# Settings that some users have in pip.conf. With each of them, pip fails or, without an error, installs to another
-# place.
-OTHER_PEOPLES = """\
-[global]
-user = true
-target = {0}/t
-prefix = {0}/p
-root = {0}/r
-require-hashes = true
-dry-run = true
-"""
 
 
 def test_a_release_is_installed_whatever_settings_of_pip_the_host_has(
@@ -467,17 +492,6 @@ def test_a_pip_that_reports_success_and_installed_nothing_is_an_error(
     assert "pip reported success" in report["msg"]
     assert "has no greeter-1.0.dist-info" in report["msg"]
     assert not (tmp_path / "opt/current").exists()
-
-
-def test_wheels_are_collected_whatever_settings_of_pip_the_controller_has(
-    collect: Run, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Only the settings for the index of packages apply. They can be in a file or in environment variables."""
-    conf = tmp_path / "pip.conf"
-    conf.write_text(f"{OTHER_PEOPLES.format(tmp_path)}no-binary = :all:\nfind-links = {PIP_WHEEL.parent}\n")
-    monkeypatch.setenv("PIP_CONFIG_FILE", str(conf))
-    monkeypatch.delenv("PIP_FIND_LINKS")
-    assert collect(project=str(project))["changed"]
 
 
 def test_a_damaged_file_of_pips_settings_is_named(
@@ -522,18 +536,11 @@ def main() -> None:
 """
 
 
-def test_a_compiled_wheel_that_passes_is_in_force(greeter: Run, install: Run, tmp_path: Path) -> None:
-    report = install(**greeter(saying("pure"), saying("compiled")), programs=["greet"], self_check=["greet", "check"])
-    assert (report["compiled"], report["reason"]) == (True, "")
-    assert greeting(tmp_path / "opt") == "compiled"
-
-
 @pytest.mark.parametrize(
     ("source", "told"),
     [
         ("import compiled_for_another_python\n", "No module named 'compiled_for_another_python'"),
         (CHECKED, "another SHA-256"),
-        ("import os, signal\ndef main() -> None:\n    os.kill(os.getpid(), signal.SIGSEGV)\n", "cannot start greet"),
     ],
 )
 def test_a_compiled_wheel_that_fails_on_the_host_leaves_the_pure_one_in_force_and_says_so(
@@ -546,6 +553,8 @@ def test_a_compiled_wheel_that_fails_on_the_host_leaves_the_pure_one_in_force_an
     assert told in str(report["warnings"])
     assert "Traceback" not in report["reason"]
     assert greeting(tmp_path / "opt") == "pure"
+    (component,) = bill(tmp_path / "opt")["components"]
+    assert component["properties"] == [{"name": "lowlatency.trading:wheel", "value": "greeter-1.0-py3-none-any.whl"}]
 
     again = install(**wanted)
     assert not again["changed"]
@@ -565,7 +574,9 @@ def test_the_bill_of_materials_names_what_is_installed_and_nothing_else(
     greeter: Run, install: Run, tmp_path: Path
 ) -> None:
     root, made = tmp_path / "opt", greeter(saying("pure"), compiled=saying("compiled"))
-    install(**made, programs=["greet"], self_check=["greet"])
+    report = install(**made, programs=["greet"], self_check=["greet", "check"])
+    assert (report["compiled"], report["reason"]) == (True, "")
+    assert greeting(root) == "compiled"
     compiled = bill(root)
     assert compiled["metadata"]["component"]["version"] == made["release"]
     (component,) = compiled["components"]
@@ -580,62 +591,45 @@ def test_the_bill_of_materials_names_what_is_installed_and_nothing_else(
     )
     assert component["licenses"] == [{"license": {"name": "MIT"}}]
 
-    install(**greeter(saying("pure"), compiled="raise SystemExit('illegal instruction')"), programs=["greet"])
-    (component,) = bill(root)["components"]
-    assert component["properties"] == [{"name": "lowlatency.trading:wheel", "value": "greeter-1.0-py3-none-any.whl"}]
-
 
 def test_a_compiled_wheel_that_must_be_and_fails_puts_nothing_in_force(
     greeter: Run, install: Run, tmp_path: Path
 ) -> None:
-    made = greeter(saying("pure"), CHECKED)
+    made = greeter(saying("pure"), "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
     refused = install(**made, programs=["greet"], self_check=["greet", "check"], compiled="always")
     assert refused["failed"]
-    assert "another SHA-256" in refused["msg"]
+    assert "cannot start greet" in refused["msg"]
     assert not (tmp_path / "opt/current").exists()
 
 
-def test_a_release_of_before_there_was_a_choice_can_be_in_force(install: Run, greeter: Run, tmp_path: Path) -> None:
-    made = greeter(saying("hello"))
-    install(**made)
-    noted = tmp_path / "opt/releases" / made["release"] / ".complete"
-    noted.write_text('{"greeter-1.0-py3-none-any.whl": "0123"}\n')
+def test_an_installed_release_needs_no_more_than_an_interpreter_that_is_still_there(
+    install: Run, greeter: Run, tmp_path: Path
+) -> None:
+    root, made, python3 = tmp_path / "opt", greeter(saying("hello")), tmp_path / "python3"
+    python3.symlink_to(os.path.realpath(sys.executable))
+    before = os.umask(0o077)
+    try:
+        install(**made, python=str(python3))
+    finally:
+        os.umask(before)
+    # The engine's user can read it, whatever umask the host has.
+    modes = [path.stat().st_mode for path in root.rglob("*") if not path.is_symlink()]
+    assert [mode for mode in modes if not mode & 0o004] == []
+
+    # After an upgrade of the host, python3 can mean another interpreter.
+    python3.unlink()
+    assert greeting(root) == "hello"
+
+    # Releases that were installed before there were compiled wheels have only a list of wheels in this file.
+    (root / "releases" / made["release"] / ".complete").write_text('{"greeter-1.0-py3-none-any.whl": "0123"}\n')
     report = install(**made)
     assert (report["changed"], report["compiled"], report["reason"]) == (False, False, "")
 
-
-def test_an_environment_has_an_interpreter_that_no_upgrade_turns_into_another(
-    install: Run, greeter: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    python3 = tmp_path / "python3"
-    python3.symlink_to(os.path.realpath(sys.executable))
-    made = greeter(saying("hello"))
-    install(**made, python=str(python3))
-    python3.unlink()
-    assert greeting(tmp_path / "opt") == "hello"
-
-
-def test_a_release_can_be_read_by_the_engines_user_whatever_umask_the_host_has(
-    install: Run, greeter: Run, tmp_path: Path
-) -> None:
-    made = greeter(saying("hello"))
-    before = os.umask(0o077)
-    try:
-        install(**made)
-    finally:
-        os.umask(before)
-    modes = [path.stat().st_mode for path in (tmp_path / "opt").rglob("*") if not path.is_symlink()]
-    assert [mode for mode in modes if not mode & 0o004] == []
-
-
-def test_an_environment_that_lost_its_interpreter_is_made_again(install: Run, greeter: Run, tmp_path: Path) -> None:
-    made = greeter(saying("hello"))
-    install(**made)
-    interpreter = tmp_path / "opt/current/bin/python"
+    interpreter = root / "current/bin/python"
     interpreter.unlink()
     interpreter.symlink_to("/nowhere/python3.9")
     assert install(**made)["changed"]
-    assert greeting(tmp_path / "opt") == "hello"
+    assert greeting(root) == "hello"
 
 
 def test_an_unknown_release_without_an_archive_is_refused(install: Run) -> None:
