@@ -132,7 +132,7 @@ def said(folder: Path) -> dict[str, Any]:
         inventory[kind.__name__] = {"hosts": {name: LOCAL | variables for name, variables in hosts.items()}}
     (folder / "plays.yml").write_text(yaml.safe_dump(plays))
     (folder / "hosts.yml").write_text(yaml.safe_dump(inventory))
-    program = [Path(sys.executable).with_name("ansible-playbook"), "-i", folder / "hosts.yml", folder / "plays.yml"]
+    program = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "hosts.yml", "plays.yml"]
     ansible = {"COLLECTIONS_PATH": str(ROOT / "collections"), "PYTHON_INTERPRETER": sys.executable, "NOCOLOR": "1"}
     environment = os.environ | {f"ANSIBLE_{name}": value for name, value in ansible.items()}
     run = subprocess.run(program, env=environment, capture_output=True, text=True, check=False, cwd=folder)
