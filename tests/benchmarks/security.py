@@ -362,7 +362,7 @@ def firewall_packets(_variant: str) -> Iterator[Figure]:
     port, before, lot = processes.free_port(), os.sched_getaffinity(0), random.Random(1)  # noqa: S311
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="firewall-bench-")))
-        text = rules(folder, {**NETWORKS, "trading_order_port": port, "hardening_silent_users": ["games"]})
+        text = rules({**NETWORKS, "trading_order_port": port, "hardening_silent_users": ["games"]})
         (folder / "rules.nft").write_text(text)
         stack.enter_context(joined())
         with inside(HOST):
@@ -412,7 +412,7 @@ def firewall(variant: str) -> Iterator[Figure]:
             server = stack.enter_context(processes.engine(variant, address=HOST_ADDRESS))
         server.pin(engine_cpu)
         ports = {"trading_order_port": server.port}
-        text = rules(folder, {**NETWORKS, **ports, "hardening_silent_users": ["games"]})
+        text = rules({**NETWORKS, **ports, "hardening_silent_users": ["games"]})
         (folder / "rules.nft").write_text(text)
         with inside(CLIENT):
             client = processes.log_in(server, "B0")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ import yaml
 from tests.unit.roles.templates import ROOT
 
 ROLE = ROOT / "roles/aws_backup"
-OLD, OWN = "a" * 16, "b" * 16
+OLD, OWN, GONE = "a" * 16, "b" * 16, "c" * 16
 DECIDED = (
     "Lost | Note the lost host's release and the archive that is installed",
     "Lost | Check that the controller has the release that the lost host ran",
@@ -48,21 +49,17 @@ CASES = {
 }
 
 
-def run_play(folder: Path, play: dict[str, Any], hosts: dict[str, Any]) -> None:
-    """Run a play on these hosts, all of which are this machine. The test fails when the play fails."""
-    (folder / "play.yml").write_text(yaml.safe_dump([play]))
-    (folder / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts}}))
-    program = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", f"{folder}/hosts.yml"]
-    collections = {"ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections")}
-    environment = {**os.environ, **collections, "ANSIBLE_PYTHON_INTERPRETER": sys.executable}
-    run = subprocess.run([*program, f"{folder}/play.yml"], env=environment, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stdout + run.stderr
+LOCAL = {"ansible_connection": "local"}
+Hosts = dict[str, dict[str, Any]]
 
 
-@pytest.fixture(scope="module")
-def decided(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
-    """Run all cases in one run of Ansible. Return what was decided in each case."""
-    folder = tmp_path_factory.mktemp("rebuild")
+def note(content: str) -> dict[str, Any]:
+    """Return a task that prints this content."""
+    return {"name": "Note what was said", "ansible.builtin.debug": {"msg": content}}
+
+
+def decisions(_folder: Path) -> tuple[list[dict[str, Any]], Hosts]:
+    """Return the tasks that choose the release, and a host for each of CASES."""
     tasks = [task for task in yaml.safe_load((ROLE / "tasks/lost.yml").read_text()) if task["name"] in DECIDED]
     assert len(tasks) == len(DECIDED)
     noted = {
@@ -70,26 +67,82 @@ def decided(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str
         "with": "{{ __aws_backup_rebuilt_with }}",
         "refused": "{{ ansible_failed_result.msg | default('') }}",
     }
-    note = {
-        "name": "Note what was decided",
-        "ansible.builtin.copy": {"content": "{{ noted | to_json }}", "dest": f"{folder}/{{{{ inventory_hostname }}}}"},
-        "vars": {"noted": noted},
+    noting = {**note("{{ noted }}"), "vars": {"noted": noted}}
+    of_role = yaml.safe_load((ROLE / "vars/main.yml").read_text())
+    block = {"name": "Decide", "block": [*tasks, noting], "rescue": [noting], "vars": of_role}
+    return [block], {name: {"aws_backup_lost_host": "trading-demo-1", **variables} for name, variables in CASES.items()}
+
+
+def drills(_folder: Path) -> tuple[list[dict[str, Any]], Hosts]:
+    """Return the task with which a drill looks at a host's release, and a host for each answer."""
+    (block,) = yaml.safe_load((ROLE / "tasks/shipped.yml").read_text())
+    looked, check = block["block"][-2:]
+    assert looked["register"] == "__aws_backup_looked"
+    noting = note("{{ (ansible_failed_result | default({})).msg | default('') }}")
+    variables = {
+        f"drill-{name}": {"__aws_backup_looked": {"release": ran, "controller_release": OWN if ran else ""}}
+        for name, ran in (("own", OWN), ("other", OLD), ("untold", ""))
     }
-    play = {
-        "name": "Decide",
-        "hosts": "all",
-        "gather_facts": False,
-        "vars": {"aws_backup_lost_host": "trading-demo-1"},
-        "vars_files": [str(ROLE / "vars/main.yml")],
-        "tasks": [{"name": "Decide", "block": [*tasks, note], "rescue": [note]}],
-    }
-    hosts = {name: {"ansible_connection": "local", **variables} for name, variables in CASES.items()}
-    run_play(folder, play, hosts)
-    return {name: json.loads((folder / name).read_text()) for name in CASES}
+    hosts = {name: {"aws_backup_lost_host": name, **of} for name, of in variables.items()}
+    return [{"name": "Check", "block": [check, noting], "rescue": [noting]}], hosts
+
+
+def wheels(folder: Path) -> tuple[list[dict[str, Any]], Hosts]:
+    """Return the tasks that keep wheels, and a host with an installed, a new, and a removed release."""
+    kept = folder / "wheels"
+    kept.mkdir()
+    for release in (OLD, OWN):
+        (folder / "releases" / release).mkdir(parents=True)
+    for release in (OLD, GONE):
+        (kept / f"{release}.tar").touch()
+    (folder / "new.tar").touch()
+    text = (ROOT / "roles/journal_backup/tasks/wheels.yml").read_text().replace("/opt/trading", str(folder))
+    tasks = yaml.safe_load(text.replace("owner: root", "").replace("group: root", ""))  # the test may not run as root
+    return tasks, {"wheels": {"journal_backup_wheels": f"{folder}/new.tar", "journal_backup_release": OWN}}
+
+
+def refusals(_folder: Path) -> tuple[list[dict[str, Any]], Hosts]:
+    """Return the tasks that refuse a state. Only for one of the two hosts, the comparison of the state has failed."""
+    tasks = yaml.safe_load((ROOT / "roles/trading_engine/tasks/restore.yml").read_text())
+    unpacking = next(task for task in tasks if "rescue" in task)
+    (refusal,) = [task for task in unpacking["rescue"] if "ansible.builtin.fail" in task]
+    noting = note("{{ ansible_failed_result.msg }}")
+    broken = {"name": "Refuse", "ansible.builtin.fail": {"msg": "000000000006.snapshot is not what it implies"}}
+    refused = {"name": "Restore", "block": [broken], "rescue": [refusal]}
+    hosts: Hosts = {name: {"trading_engine_partitions": []} for name in ("state-proved", "state-not-proved")}
+    hosts["state-not-proved"]["__trading_engine_compared"] = {"failed": True, "results": []}
+    return [{"name": "Restore", "block": [refused], "rescue": [noting]}], hosts
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("rebuild")
+
+
+@pytest.fixture(scope="module")
+def said(folder: Path) -> dict[str, Any]:
+    """Run the tasks of all tests in one run of Ansible, a play for each kind. All hosts are this machine.
+
+    Return what each host has noted last.
+    """
+    plays, inventory = [], {}
+    for kind in (decisions, drills, wheels, refusals):
+        tasks, hosts = kind(folder)
+        plays.append({"name": "Decide", "hosts": kind.__name__, "gather_facts": False, "tasks": tasks})
+        inventory[kind.__name__] = {"hosts": {name: LOCAL | variables for name, variables in hosts.items()}}
+    (folder / "plays.yml").write_text(yaml.safe_dump(plays))
+    (folder / "hosts.yml").write_text(yaml.safe_dump(inventory))
+    program = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "hosts.yml", "plays.yml"]
+    ansible = {"COLLECTIONS_PATH": str(ROOT / "collections"), "PYTHON_INTERPRETER": sys.executable, "NOCOLOR": "1"}
+    environment = os.environ | {f"ANSIBLE_{name}": value for name, value in ansible.items()}
+    run = subprocess.run(program, env=environment, capture_output=True, text=True, check=False, cwd=folder)
+    assert run.returncode == 0, run.stdout + run.stderr
+    noted = re.findall(r"^ok: \[([\w-]+)\] => (\{$.*?^\})", run.stdout, flags=re.MULTILINE | re.DOTALL)
+    return {host: json.loads(result)["msg"] for host, result in noted}
 
 
 @pytest.mark.parametrize(
-    ("name", "archive", "said"),
+    ("name", "archive", "built_with"),
     [
         ("same", "", f"release {OWN} of the controller, which the lost host ran"),
         ("not-told", "", "because the bucket does not have the wheels"),
@@ -100,39 +153,24 @@ def decided(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str
     ],
 )
 def test_the_controllers_release_is_taken_unless_another_is_asked_for(
-    decided: dict[str, dict[str, str]], name: str, archive: str, said: str
+    said: dict[str, Any], name: str, archive: str, built_with: str
 ) -> None:
-    assert (decided[name]["refused"], decided[name]["archive"]) == ("", archive)
-    assert said in decided[name]["with"]
+    assert (said[name]["refused"], said[name]["archive"]) == ("", archive)
+    assert built_with in said[name]["with"]
 
 
 @pytest.mark.parametrize(("name", "own"), [("other", OWN), ("of-unknown-kind", "another one")])
-def test_another_release_stops_the_rebuild_before_anything_is_made(
-    decided: dict[str, dict[str, str]], name: str, own: str
-) -> None:
-    refused = decided[name]["refused"]
+def test_another_release_stops_the_rebuild_before_anything_is_made(said: dict[str, Any], name: str, own: str) -> None:
+    refused = said[name]["refused"]
     assert f"ran release {OLD}, and the controller has {own}, so nothing was made" in refused
     for way in ("aws_backup_release=bucket", "aws_backup_release=controller", f"SHA-256 {'0' * 64}"):
         assert way in refused
 
 
-def test_a_drill_refuses_a_host_of_another_release_before_it_is_lost(tmp_path: Path) -> None:
-    (block,) = yaml.safe_load((ROLE / "tasks/shipped.yml").read_text())
-    looked, check = block["block"][-2:]
-    assert looked["register"] == "__aws_backup_looked"
-    said = {"content": "{{ (ansible_failed_result | default({})).msg | default('') }}"}
-    note = {"name": "Note", "ansible.builtin.copy": {**said, "dest": f"{tmp_path}/{{{{ inventory_hostname }}}}"}}
-    tasks = [{"name": "Check", "block": [check, note], "rescue": [note]}]
-    variables = {
-        name: {"__aws_backup_looked": {"release": ran, "controller_release": OWN if ran else ""}}
-        for name, ran in (("own", OWN), ("other", OLD), ("untold", ""))
-    }
-    local = {"ansible_connection": "local"}
-    hosts = {name: {**local, "aws_backup_lost_host": name, **of} for name, of in variables.items()}
-    run_play(tmp_path, {"name": "Check", "hosts": "all", "gather_facts": False, "tasks": tasks}, hosts)
-    assert [(tmp_path / name).read_text() for name in ("own", "untold")] == ["", ""]
-    refused = f"other runs release {OLD}, and the controller has {OWN}, with which it would not be built again"
-    assert (tmp_path / "other").read_text().startswith(refused)
+def test_a_drill_refuses_a_host_of_another_release_before_it_is_lost(said: dict[str, Any]) -> None:
+    assert [said[f"drill-{name}"] for name in ("own", "untold")] == ["", ""]
+    refused = f"drill-other runs release {OLD}, and the controller has {OWN}, with which it would not be built again"
+    assert said["drill-other"].startswith(refused)
 
 
 def test_nothing_is_made_before_that_is_decided() -> None:
@@ -141,38 +179,15 @@ def test_nothing_is_made_before_that_is_decided() -> None:
     assert plays[1]["ansible.builtin.import_playbook"] == "provision.yml"
 
 
-def test_the_wheels_of_each_installed_release_stay_for_a_rollback(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("said")
+def test_the_wheels_of_each_installed_release_stay_for_a_rollback(folder: Path) -> None:
     """A new series contains only files that exist when it begins. A rollback needs the wheels of an earlier release."""
-    wheels, new, gone = tmp_path / "wheels", "b" * 16, "c" * 16
-    wheels.mkdir()
-    for release in (OLD, new):
-        (tmp_path / "releases" / release).mkdir(parents=True)
-    for release in (OLD, gone):
-        (wheels / f"{release}.tar").touch()
-    (tmp_path / "new.tar").touch()
-    text = (ROOT / "roles/journal_backup/tasks/wheels.yml").read_text().replace("/opt/trading", str(tmp_path))
-    tasks = yaml.safe_load(text.replace("owner: root", "").replace("group: root", ""))  # the test may not run as root
-    variables = {"journal_backup_wheels": f"{tmp_path}/new.tar", "journal_backup_release": new}
-    play = {"name": "Keep wheels", "hosts": "all", "gather_facts": False, "tasks": tasks}
-    run_play(tmp_path, play, {"host": {"ansible_connection": "local", **variables}})
-    assert sorted(path.stem for path in wheels.iterdir()) == [OLD, new]
+    assert sorted(path.stem for path in (folder / "wheels").iterdir()) == [OLD, OWN]
 
 
-@pytest.mark.parametrize("proved", [True, False])
-def test_a_state_that_is_refused_comes_with_what_to_do(tmp_path: Path, proved: bool) -> None:
-    tasks = yaml.safe_load((ROOT / "roles/trading_engine/tasks/restore.yml").read_text())
-    unpacking = next(task for task in tasks if "rescue" in task)
-    (refusal,) = [task for task in unpacking["rescue"] if "ansible.builtin.fail" in task]
-    said = {"content": "{{ ansible_failed_result.msg }}", "dest": f"{tmp_path}/said"}
-    note = {"name": "Note what was said", "ansible.builtin.copy": said}
-    result = {"failed": not proved, "results": []}
-    asked = [] if proved else [{"name": "Ask", "ansible.builtin.set_fact": {"__trading_engine_compared": result}}]
-    broken = {"name": "Refuse", "ansible.builtin.fail": {"msg": "000000000006.snapshot is not what it implies"}}
-    refused = {"name": "Restore", "block": [broken], "rescue": [refusal]}
-    play = {"name": "Restore", "hosts": "all", "gather_facts": False}
-    play |= {"tasks": [*asked, {"name": "Restore", "block": [refused], "rescue": [note]}]}
-    run_play(tmp_path, play, {"host": {"ansible_connection": "local", "trading_engine_partitions": []}})
-    text = (tmp_path / "said").read_text()
-    assert text.startswith("host is as it was, with the engine running: 000000000006.snapshot is not what it implies")
+@pytest.mark.parametrize("host", ["state-proved", "state-not-proved"])
+def test_a_state_that_is_refused_comes_with_what_to_do(said: dict[str, Any], host: str) -> None:
+    unchanged = f"{host} is as it was, with the engine running: "
+    assert said[host].startswith(f"{unchanged}000000000006.snapshot is not what it implies")
     ways = ("docs/disaster-recovery.md", """-e '{"trading_engine_check_state_command": []}' goes on""")
-    assert [way in text for way in ways] == [not proved] * 2
+    assert [way in said[host] for way in ways] == [host == "state-not-proved"] * 2

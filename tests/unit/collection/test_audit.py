@@ -32,6 +32,8 @@ PLAY = """
 - hosts: localhost
   connection: local
   gather_facts: false
+  vars:
+    ansible_python_interpreter: "{{ ansible_playbook_python }}"
   roles: [lowlatency.trading.aws_audit]
 """
 

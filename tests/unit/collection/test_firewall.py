@@ -13,6 +13,7 @@ import yaml
 from jinja2.nativetypes import NativeEnvironment
 
 from tests.unit.collection import firewall_packets
+from tests.unit.roles import templates
 
 ROLE = Path(__file__).parents[3] / "roles/hardening"
 APART = ("unshare", "--map-root-user", "--net")
@@ -25,25 +26,14 @@ UIDS = {"root": 0, "games": 5, "daemon": 1, "trading-publish": 996, "cwagent": 9
 MADE = {"results": [{"item": "made", "uid": 998}, {"item": "made in check mode"}]}
 
 
-def rules(folder: Path, variables: dict[str, Any]) -> str:
+def rules(variables: dict[str, Any]) -> str:
     """Render the firewall's rules with these variables. Let nft check them, and return them."""
-    target = folder / "rules.nft"
-    given = {"src": str(ROLE / "templates/etc/trading-firewall.nft.j2"), "dest": str(target)}
-    done = subprocess.run(
-        [
-            Path(sys.executable).with_name("ansible"),
-            *("-i", "localhost,", "localhost", "-c", "local", "-m", "ansible.builtin.template"),
-            *("-a", json.dumps({**given, "validate": f"{' '.join(APART)} {NFT} --check --file %s"})),
-            *("-e", f"ansible_python_interpreter={sys.executable}"),
-            *("-e", json.dumps({"__hardening_firewall": {"uids": UIDS}, "__hardening_made": MADE})),
-            *("-e", f"@{ROLE / 'defaults/main.yml'}", "-e", f"@{ROLE / 'vars/main.yml'}", "-e", json.dumps(variables)),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    known = {"__hardening_firewall": {"uids": UIDS}, "__hardening_made": MADE}
+    text = templates.text("etc/trading-firewall.nft.j2", "hardening", **known | variables) + "\n"
+    check = [*APART, NFT, "--check", "--file", "-"]
+    done = subprocess.run(check, input=text, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    return target.read_text(encoding="utf-8")
+    return text
 
 
 def loaded(text: str) -> str:
@@ -68,20 +58,20 @@ def loaded(text: str) -> str:
     ],
     ids=["operator", "clients", "ipv6"],
 )
-def test_nft_takes_the_rules_of_each_choice_of_variables(tmp_path: Path, variables: dict[str, Any]) -> None:
-    assert "policy drop" in loaded(rules(tmp_path, variables))
+def test_nft_takes_the_rules_of_each_choice_of_variables(variables: dict[str, Any]) -> None:
+    assert "policy drop" in loaded(rules(variables))
 
 
-def test_the_rules_are_those_of_the_security_group_s_variables(tmp_path: Path) -> None:
+def test_the_rules_are_those_of_the_security_group_s_variables() -> None:
     variables = {**OPERATOR, "trading_client_cidrs": ["203.0.113.0/28"], "trading_telemetry_port": 8001}
-    text = loaded(rules(tmp_path, variables))
+    text = loaded(rules(variables))
     assert "tcp dport { 22, 8001 } jump from_operators" in text
     assert "tcp dport { 9001, 9002 } jump from_clients" in text
     assert "elements = { 198.51.100.7 }" in text
     assert "elements = { 203.0.113.0/28 }" in text
 
 
-def test_texts_of_the_command_line_are_the_lists_that_they_stand_for(tmp_path: Path) -> None:
+def test_texts_of_the_command_line_are_the_lists_that_they_stand_for() -> None:
     lists: dict[str, list[Any]] = {
         "trading_operator_cidr": ["198.51.100.7/32", "198.51.100.9/32"],
         "trading_operator_ipv6_cidrs": ["2001:db8::1"],
@@ -92,19 +82,19 @@ def test_texts_of_the_command_line_are_the_lists_that_they_stand_for(tmp_path: P
         "hardening_silent_users": ["games", "daemon"],
     }
     texts = {name: ",".join(str(value) for value in values) for name, values in lists.items()}
-    assert rules(tmp_path, texts) == rules(tmp_path, lists)
-    assert "tcp dport { 22, 2222 } jump from_operators" in rules(tmp_path, texts)
-    assert "chain untracked" not in rules(tmp_path, {**OPERATOR, "hardening_client_ports": ""})
+    assert rules(texts) == rules(lists)
+    assert "tcp dport { 22, 2222 } jump from_operators" in rules(texts)
+    assert "chain untracked" not in rules({**OPERATOR, "hardening_client_ports": ""})
 
 
-def test_the_rules_follow_what_the_other_roles_were_given(tmp_path: Path) -> None:
+def test_the_rules_follow_what_the_other_roles_were_given() -> None:
     given = {"telemetry_port": "8002", "trading_engine_port": "9100", "trading_engine_feed_port": 9200}
-    text = rules(tmp_path, {**OPERATOR, **given, "trading_client_cidrs": ["203.0.113.0/28"]})
+    text = rules({**OPERATOR, **given, "trading_client_cidrs": ["203.0.113.0/28"]})
     assert "tcp dport { 22, 8002 } jump from_operators" in text
     assert "tcp dport { 9100, 9200 } jump from_clients" in text
 
 
-def test_orders_pass_without_an_entry_of_the_connection_table_and_nobody_else_s_packets_do(tmp_path: Path) -> None:
+def test_orders_pass_without_an_entry_of_the_connection_table_and_nobody_else_s_packets_do() -> None:
     variables = {
         "trading_operator_cidr": f"{firewall_packets.OPERATOR}/32",
         "trading_client_cidrs": [f"{firewall_packets.CLIENT}/32"],
@@ -115,7 +105,7 @@ def test_orders_pass_without_an_entry_of_the_connection_table_and_nobody_else_s_
     }
     done = subprocess.run(
         [*APART, sys.executable, "-m", firewall_packets.__name__],
-        input=rules(tmp_path, variables),
+        input=rules(variables),
         capture_output=True,
         text=True,
         check=False,
@@ -144,9 +134,9 @@ def test_orders_pass_without_an_entry_of_the_connection_table_and_nobody_else_s_
     assert {first, *later} <= {*OF_OPERATORS}, tracked
 
 
-def test_a_fleet_opens_telemetry_and_not_ssh_to_its_network(tmp_path: Path) -> None:
-    alone = loaded(rules(tmp_path, OPERATOR))
-    text = loaded(rules(tmp_path, {**OPERATOR, "trading_fleet": True, "trading_telemetry_port": "8001"}))
+def test_a_fleet_opens_telemetry_and_not_ssh_to_its_network() -> None:
+    alone = loaded(rules(OPERATOR))
+    text = loaded(rules({**OPERATOR, "trading_fleet": True, "trading_telemetry_port": "8001"}))
     assert "10.77.0.0/16" not in alone
     assert "tcp dport 8001 ip saddr @health_checks_ipv4 goto limited" in text
     sets = {name: text.partition(f"set {name}_ipv4")[2].partition("}")[0] for name in ("operators", "health_checks")}
@@ -183,21 +173,19 @@ def test_with_a_certificate_both_firewalls_open_the_ports_of_tls_and_not_the_cle
     assert client_ports() == [9101, 9002]
 
 
-def test_the_tls_proxy_connects_to_no_other_host(tmp_path: Path) -> None:
+def test_the_tls_proxy_connects_to_no_other_host() -> None:
     given = {"trading_operator_cidr": "198.51.100.7/32", "trading_tls": {"certificate": "a", "key": "b"}}
     made = {"results": [{"item": name, "uid": 995} for name in ("trading-engine", "trading-telemetry", "trading-tls")]}
     made["results"][2]["uid"] = 994
-    text = rules(tmp_path, {**given, "__hardening_made": made})
+    text = rules({**given, "__hardening_made": made})
     assert "oif != lo meta skuid { 995, 995, 994 } counter name connecting_out" in text
 
 
-def test_no_user_gets_the_metadata_but_root_and_those_that_publish_and_none_that_only_answers_connects(
-    tmp_path: Path,
-) -> None:
-    text = loaded(rules(tmp_path, {**OPERATOR, "hardening_metadata_users": "daemon"}))
+def test_no_user_gets_the_metadata_but_root_and_those_that_publish_and_none_that_only_answers_connects() -> None:
+    text = loaded(rules({**OPERATOR, "hardening_metadata_users": "daemon"}))
     assert 'ip daddr 169.254.169.254 meta skuid != { 0, 1 } counter name "instance_metadata" reject' in text
     assert "ip6 daddr fd00:ec2::254 meta skuid != { 0, 1 }" in text
-    made = rules(tmp_path, {**OPERATOR, "hardening_silent_users": "made,made in check mode"})
+    made = rules({**OPERATOR, "hardening_silent_users": "made,made in check mode"})
     assert "oif != lo meta skuid { 998 } counter name connecting_out" in made
     assert 'oif != "lo" meta skuid 5 counter name "connecting_out"' in text
     assert "tcp flags != syn / fin,syn,rst,ack accept" in text, "what answers a connection is let out"

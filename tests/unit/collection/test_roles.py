@@ -22,8 +22,10 @@ SCENARIOS = sorted((ROOT / "extensions/molecule").rglob("*.yml"))
 TASK_FILES = sorted((ROOT / "roles").glob("*/tasks/*.yml")) + sorted((ROOT / "roles").glob("*/handlers/*.yml"))
 
 
+@functools.cache
 def load(path: Path) -> Any:
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+    """Return the content of a YAML file. Each file is read once for all tests, so no test may change the content."""
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
 
 
 def entry_points(role: Path) -> dict[str, Any]:

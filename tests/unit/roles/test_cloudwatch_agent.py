@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -146,23 +147,14 @@ def test_without_a_package_it_is_not_applicable_and_nothing_is_changed(tmp_path:
         "false": "trading_publish is false",
         "true": "cloudwatch_agent_deb_url is not set, and Debian has no package",
     }
-    plays = [
-        {
-            "hosts": "localhost",
-            "connection": "local",
-            "gather_facts": False,
-            "vars": {
-                "ansible_facts": {"distribution": "Debian", "distribution_major_version": "12", "os_family": "Debian"},
-                "ansible_python_interpreter": sys.executable,
-                "trading_publish": wanted,
-            },
-            "roles": ["lowlatency.trading.cloudwatch_agent"],
-        }
-        for wanted in reasons
-    ]
-    (tmp_path / "plays.yml").write_text(yaml.safe_dump(plays))
+    debian = {"distribution": "Debian", "distribution_major_version": "12", "os_family": "Debian"}
+    local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    hosts = {f"wanted-{wanted}": local | {"trading_publish": wanted} for wanted in reasons}
+    (tmp_path / "hosts.json").write_text(json.dumps({"all": {"hosts": hosts}}))
+    play = {"hosts": "all", "gather_facts": False, "vars": {"ansible_facts": debian}}
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([{**play, "roles": ["lowlatency.trading.cloudwatch_agent"]}]))
     done = subprocess.run(
-        ["ansible-playbook", "-i", "localhost,", "plays.yml"],
+        ["ansible-playbook", "-i", "hosts.json", "play.yml"],
         cwd=tmp_path,
         env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"), "ANSIBLE_HOME": str(tmp_path)},
         capture_output=True,
@@ -171,7 +163,8 @@ def test_without_a_package_it_is_not_applicable_and_nothing_is_changed(tmp_path:
         timeout=120,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    for said, reason in zip(done.stdout.split("\nPLAY [")[1:], reasons.values(), strict=True):
+    for host, reason in zip(hosts, reasons.values(), strict=True):
+        (said,) = re.findall(rf"^ok: \[{host}\] => (\{{$.*?^\}})", done.stdout, flags=re.MULTILINE | re.DOTALL)
         assert "not_applicable: " in said
         assert reason in said
-    assert "changed=0" in done.stdout
+        assert re.search(rf"^{host} .*\bchanged=0\b", done.stdout, flags=re.MULTILINE)
