@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 from trading_engine.engine import Engine
-from trading_engine.settings import config, passwords
+from trading_engine.settings import config
 
-_HASH = passwords.hash_password("x")  # the hash takes long on purpose, so all tests share one
+from tests.unit.engine.process import cheap_hash
+
+_HASH = cheap_hash("x")
 
 
 @pytest.fixture

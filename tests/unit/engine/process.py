@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import signal
 import socket
@@ -13,16 +15,45 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from unittest import mock
 
-from trading_engine.settings.passwords import hash_password
+from trading_engine.__main__ import main
+from trading_engine.published.shm import State, StateReader
+from trading_engine.settings import passwords
 from trading_engine.wire import ouch, soupbintcp
 
 DEADLINE_S = 60.0  # long, because other tests may run at the same time
 PASSWORD = "secret"
-_HASH = hash_password(PASSWORD)
 _COMPILED = tempfile.TemporaryDirectory(prefix="engine-bytecode-")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 ENVIRONMENT.setdefault("PYTHONPYCACHEPREFIX", _COMPILED.name)  # lets all processes share compiled files
+
+
+def cheap_hash(password: str) -> str:
+    """Return a hash of the password whose check costs an engine microseconds instead of 50 ms of CPU time."""
+    with mock.patch.object(passwords, "_COST", 2):
+        return passwords.hash_password(password)
+
+
+_HASH = cheap_hash(PASSWORD)
+
+
+def command(*arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a command of `trading-engine` in this process, because the imports of a process of its own take most time.
+
+    `typed` is what the command reads from standard input.
+    """
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        mock.patch.object(sys, "stdin", io.StringIO(typed)),
+    ):
+        try:
+            code = main(list(arguments))
+        except SystemExit as ended:  # raised by argparse
+            code = int(ended.code or 0)
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 
 def free_port() -> int:
@@ -110,6 +141,20 @@ class EngineProcess:
     ) -> None:
         if self.process is not None:
             self.stop(signal.SIGKILL)
+
+
+def wait_for_state(engine: EngineProcess, reached: Callable[[State], bool]) -> State:
+    """Wait until the engine publishes a state for which `reached` returns true. Return this state.
+
+    Raises AssertionError after a deadline.
+    """
+    reader = StateReader(engine.directory / "engine.shm")
+    end = time.monotonic() + DEADLINE_S
+    while not reached(state := reader.read()):
+        assert time.monotonic() < end, (state.counters, state.gauges, state.unassigned, state.events)
+        time.sleep(0.02)  # the engine publishes every 0.1 seconds
+    reader.close()
+    return state
 
 
 class Client:

@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import stat
-import subprocess
 import sys
 import threading
 from collections import deque
@@ -25,7 +24,7 @@ from trading_engine.process.visitors import Visitors
 from trading_engine.storage import journal
 from trading_engine.wire import itch, ouch, soupbintcp
 
-from tests.unit.engine.process import DEADLINE_S, ENVIRONMENT, Client, EngineProcess
+from tests.unit.engine.process import DEADLINE_S, Client, EngineProcess, command
 
 PAR = 1_000_000
 
@@ -43,12 +42,9 @@ def shared_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EnginePr
         yield running
 
 
-def admin(engine: EngineProcess, *command: str) -> tuple[int, str]:
+def admin(engine: EngineProcess, *asked: str) -> tuple[int, str]:
     """Run `trading-engine admin` and return its exit status and its output."""
-    result = subprocess.run(
-        [sys.executable, "-m", "trading_engine", "admin", "--config", str(engine.config), *command],
-        env=ENVIRONMENT, capture_output=True, text=True, timeout=DEADLINE_S, check=False,
-    )  # fmt: skip
+    result = command("admin", "--config", str(engine.config), *asked)
     return result.returncode, result.stdout + result.stderr
 
 
@@ -215,16 +211,16 @@ def test_who_gets_no_answer_at_all_is_told_so(tmp_path: Path) -> None:
         closes.join()
 
 
-@pytest.mark.parametrize(("command", "goes_on"), [("reload", True), ("halt", False)])
+@pytest.mark.parametrize(("asked", "goes_on"), [("reload", True), ("halt", False)])
 def test_who_gets_no_answer_in_time_is_told_whether_the_engine_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, goes_on: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str, goes_on: bool
 ) -> None:
     monkeypatch.setattr(process_admin, "_RELOAD_TIMEOUT_S" if goes_on else "_TIMEOUT_S", 0.01)
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(tmp_path / "admin.sock"))
         silent.listen()
         with pytest.raises(AdminError, match=r"no answer in 0\.01 seconds") as told:
-            ask(tmp_path / "admin.sock", {"command": command})
+            ask(tmp_path / "admin.sock", {"command": asked})
     assert ("the engine may go on with the reload" in str(told.value)) == goes_on
 
 
@@ -330,7 +326,7 @@ def test_orders_of_who_does_not_come_back_after_a_crash_are_canceled(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("command", "complaint"),
+    ("asked", "complaint"),
     [
         (("halt", "NONE"), "no symbol 'NONE'"),
         (("kill", "NOBODY"), "no account 'NOBODY'"),
@@ -339,9 +335,9 @@ def test_orders_of_who_does_not_come_back_after_a_crash_are_canceled(tmp_path: P
     ],
 )
 def test_a_command_that_cannot_be_done_says_why(
-    shared_engine: EngineProcess, command: tuple[str, str], complaint: str
+    shared_engine: EngineProcess, asked: tuple[str, str], complaint: str
 ) -> None:
-    code, printed = admin(shared_engine, *command)
+    code, printed = admin(shared_engine, *asked)
     assert code == 2
     assert complaint in printed
 

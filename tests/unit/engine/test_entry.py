@@ -11,8 +11,6 @@ import dataclasses
 import json
 import os
 import re
-import subprocess
-import sys
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,17 +24,15 @@ from trading_engine.settings.config import EngineConfig
 from trading_engine.storage import snapshot
 from trading_engine.wire import ouch
 
-from tests.unit.engine.process import DEADLINE_S, ENVIRONMENT, PASSWORD, Client, EngineProcess
+from tests.unit.engine.process import PASSWORD, Client, EngineProcess, command
 
 PAR = 1_000_000
 
 
 def run(engine: EngineProcess, *arguments: str) -> tuple[int, str]:
     """Run `trading-engine` and return its exit status and its output."""
-    result = subprocess.run(
-        [sys.executable, "-m", "trading_engine", *arguments],
-        env=ENVIRONMENT, cwd=engine.directory, capture_output=True, text=True, timeout=DEADLINE_S, check=False,
-    )  # fmt: skip
+    with contextlib.chdir(engine.directory):
+        result = command(*arguments)
     return result.returncode, result.stdout + result.stderr
 
 
