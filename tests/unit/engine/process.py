@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import io
+import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -27,6 +31,7 @@ PASSWORD = "secret"
 _COMPILED = tempfile.TemporaryDirectory(prefix="engine-bytecode-")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 ENVIRONMENT.setdefault("PYTHONPYCACHEPREFIX", _COMPILED.name)  # lets all processes share compiled files
+_FIRST_ENVIRONMENT = dict(ENVIRONMENT)
 
 
 def cheap_hash(password: str) -> str:
@@ -54,6 +59,61 @@ def command(*arguments: str, typed: str = "") -> subprocess.CompletedProcess[str
         except SystemExit as ended:  # raised by argparse
             code = int(ended.code or 0)
     return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+
+
+@functools.cache
+def _template() -> socket.socket:
+    """Start the process that forks engines (see template.py). It ends with this process."""
+    ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with its:
+        program = Path(__file__).with_name("template.py")
+        process = subprocess.Popen(
+            [sys.executable, "-P", str(program)], stdin=its, stdout=subprocess.DEVNULL, env=_FIRST_ENVIRONMENT
+        )
+
+    def end() -> None:
+        ours.close()
+        process.wait(DEADLINE_S)
+
+    atexit.register(end)
+    return ours
+
+
+class Forked:
+    """An engine that the template has forked. It has the methods of subprocess.Popen that the tests use."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        errors, errors_end = os.pipe()
+        status, status_end = os.pipe()
+        socket.send_fds(_template(), [json.dumps(arguments).encode()], [errors_end, status_end])
+        os.close(errors_end)
+        os.close(status_end)
+        self.stderr = os.fdopen(errors)
+        self._status = os.fdopen(status)
+        self.pid = int(self._status.readline())
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float) -> int:
+        if self.returncode is None:
+            if not select.select([self._status], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired("trading-engine", timeout)
+            self.returncode = int(self._status.readline())
+            self._status.close()
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def communicate(self, timeout: float) -> tuple[None, str]:
+        self.wait(timeout)
+        with self.stderr:
+            return None, self.stderr.read()
 
 
 def free_port() -> int:
@@ -92,7 +152,7 @@ class EngineProcess:
             lines += [f"{key} = {_toml(value)}" for key, value in values.items()]
         lines += ["[[symbol]]", 'name = "TEST"', 'reference_price = "100"']
         self.config.write_text("\n".join(lines))
-        self.process: subprocess.Popen[str] | None = None
+        self.process: subprocess.Popen[str] | Forked | None = None
         self.extensions = 0
 
     def start(self) -> None:
@@ -102,12 +162,16 @@ class EngineProcess:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
             ready.bind(str(notify))
             ready.settimeout(DEADLINE_S)
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "trading_engine", "--config", str(self.config)],
-                env={**ENVIRONMENT, "NOTIFY_SOCKET": str(notify)},
-                stderr=subprocess.PIPE,
-                text=True,
-            )
+            arguments = ["--config", str(self.config)]
+            if ENVIRONMENT == _FIRST_ENVIRONMENT:
+                self.process = Forked([str(notify), *arguments])
+            else:  # a test has changed it, which may change what is imported
+                self.process = subprocess.Popen(
+                    [sys.executable, "-m", "trading_engine", *arguments],
+                    env={**ENVIRONMENT, "NOTIFY_SOCKET": str(notify)},
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
             message = ready.recv(4096)
             while message.startswith(b"EXTEND_TIMEOUT_USEC="):
                 self.extensions += 1

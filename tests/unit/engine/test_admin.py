@@ -10,6 +10,7 @@ import socket
 import stat
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any, cast
 import pytest
 from trading_engine.engine import Engine
 from trading_engine.process import admin as process_admin
+from trading_engine.process import tools
 from trading_engine.process.admin import Admin, AdminError, AdminProtocol, ask
 from trading_engine.process.visitors import Visitors
 from trading_engine.storage import journal
@@ -46,6 +48,18 @@ def admin(engine: EngineProcess, *asked: str) -> tuple[int, str]:
     """Run `trading-engine admin` and return its exit status and its output."""
     result = command("admin", "--config", str(engine.config), *asked)
     return result.returncode, result.stdout + result.stderr
+
+
+def bust(engine: EngineProcess, match: int) -> tuple[int, str]:
+    """Bust a trade. First wait until both replies about it are in the files, where the command looks for them.
+
+    The engine writes these files a moment after it has sent the replies.
+    """
+    end = time.monotonic() + DEADLINE_S
+    while len(tools.parties_of(engine.directory / "journal", match)) < 2:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    return admin(engine, "bust", str(match))
 
 
 def said(engine: EngineProcess, line: bytes) -> dict[str, Any]:
@@ -273,7 +287,7 @@ def test_a_busted_trade_is_told_to_both_sides_and_the_market(engine: EngineProce
     other.send(enter("sell", "S"))
     match = other.wait_for(3)[2].match
     client.wait_for(3)
-    code, printed = admin(engine, "bust", str(match))
+    code, printed = bust(engine, match)
     assert (code, json.loads(printed)["done"]) == (0, "bust")
     for party, token in ((client, "buy"), (other, "sell")):
         broken = party.wait_for(4)[3]
@@ -288,7 +302,7 @@ def test_a_trade_of_a_token_beyond_ascii_can_be_busted(engine: EngineProcess) ->
     client.socket.sendall(order)
     client.send(enter("sell", "S"))
     match = client.wait_for(5)[4].match
-    assert admin(engine, "bust", str(match))[0] == 0
+    assert bust(engine, match)[0] == 0
     assert [broken.token for broken in client.wait_for(7)[5:]] == ["sell", "\xffb\xe9"]
     client.close()
 
