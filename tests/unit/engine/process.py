@@ -68,7 +68,7 @@ def _template() -> socket.socket:
     with its:
         program = Path(__file__).with_name("template.py")
         process = subprocess.Popen(
-            [sys.executable, "-P", str(program)], stdin=its, stdout=subprocess.DEVNULL, env=_FIRST_ENVIRONMENT
+            [sys.executable, "-P", str(program)], stdin=its.fileno(), stdout=subprocess.DEVNULL, env=_FIRST_ENVIRONMENT
         )
 
     def end() -> None:
@@ -186,13 +186,12 @@ class EngineProcess:
         assert self.process is not None
         self.process.send_signal(number)
         if number == signal.SIGKILL:  # a child that makes a snapshot may keep the pipe open
-            self.process.wait(DEADLINE_S)
             assert self.process.stderr is not None
             self.process.stderr.close()
             errors = ""
         else:
             _, errors = self.process.communicate(timeout=DEADLINE_S)
-        code = self.process.returncode
+        code = self.process.wait(DEADLINE_S)
         self.process = None
         return code, errors
 

@@ -33,7 +33,8 @@ def fork_engines(control: socket.socket) -> list[str] | None:
             os.dup2(errors, sys.stderr.fileno())
             for descriptor in descriptors:
                 os.close(descriptor)
-            os.environ["NOTIFY_SOCKET"], *arguments = json.loads(request)
+            wanted: list[str] = json.loads(request)
+            os.environ["NOTIFY_SOCKET"], *arguments = wanted
             return arguments
         for descriptor in descriptors:
             os.close(descriptor)
