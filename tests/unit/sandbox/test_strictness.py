@@ -5,7 +5,6 @@ Without the sandbox's patches, moto would accept some of our mistakes.
 
 from __future__ import annotations
 
-import functools
 import os
 import uuid
 from collections.abc import Callable, Iterator
@@ -18,6 +17,8 @@ from botocore.exceptions import ClientError
 from embedded_ec2.hooks import Hooks
 from embedded_ec2.patches import ec2_addresses, ec2_deletions, ec2_metadata_tags, sns_subscriptions
 from moto import mock_aws
+
+from tests import descriptions
 
 Client = Callable[[str], Any]
 
@@ -33,14 +34,9 @@ def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")  # moto would load and list a thousand images
+    descriptions.share(monkeypatch)
     with mock_aws():
-        yield lambda service: _session().client(service, region_name="us-east-1")
-
-
-@functools.cache
-def _session() -> boto3.Session:
-    """Return one session for all tests, because a new one reads the descriptions of the services again."""
-    return boto3.Session()
+        yield lambda service: boto3.client(service, region_name="us-east-1")
 
 
 def image_of(ec2: Any) -> str:
