@@ -31,6 +31,7 @@ def durability() -> str:
 def start(tmp_path: Path, loop: asyncio.AbstractEventLoop, durability: str) -> Iterator[Callable[[], Engine]]:
     """Return a function that starts an engine. Before it starts one, it ends the previous engine as a crash would."""
     text = f'[journal]\ndirectory = "journal"\ndurability = "{durability}"\nreserve_bytes = 0\n'
+    text += f"segment_bytes = {1 << 20}\nbudget_bytes = {64 << 20}\n"  # each start writes whole segments
     text += '[itch]\ndirectory = "itch"\n'
     for name in ("ANNA", "BERT"):
         text += f'[accounts.{name}]\npassword = "{_HASH}"\ncancel_on_disconnect = true\n'
