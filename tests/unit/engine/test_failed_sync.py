@@ -54,13 +54,13 @@ class Disk:
         return self._pwrite(descriptor, data, offset)
 
     def sync(self, descriptor: int, really: Callable[[int], None]) -> None:
-        really(descriptor)
         inode = os.fstat(descriptor).st_ino
-        dirty = self._dirty.pop(inode, set())
+        dirty = self._dirty.pop(inode, set())  # before the sync: what is written during it stays dirty
+        content = {page: os.pread(descriptor, PAGE, page * PAGE) for page in dirty}
+        really(descriptor)
         if self.failing and dirty:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
-        for page in dirty:
-            self._stored.setdefault(inode, {})[page] = os.pread(descriptor, PAGE, page * PAGE)
+        self._stored.setdefault(inode, {}).update(content)
 
     def lose_power(self, directory: Path) -> None:
         for path in directory.glob("*.journal"):
