@@ -82,9 +82,9 @@ def test_what_a_restart_says_is_there_without_power(
 ) -> None:
     disk = Disk(monkeypatch)
     engine = start()
-    turns_until(loop, lambda: synced(engine))
-    disk.failing = True
     engine.submit(inputs.CONNECT, 0)
+    turns_until(loop, lambda: synced(engine))
+    disk.failing = True  # from here on one record is written, so that no write follows the sync that fails
     engine.read(0, soupbintcp.unsequenced(ouch.INBOUND.encode(ORDER)), 0)
     turns_until(loop, lambda: synced(engine))
     assert engine.failure.startswith("journal sync: ")
