@@ -22,6 +22,13 @@ _BREACHES: dict[str, Callable[[float, float], bool]] = {
     "GreaterThanThreshold": lambda value, threshold: value > threshold,
     "LessThanThreshold": lambda value, threshold: value < threshold,
 }
+_STATISTICS: dict[str, Callable[[list[float]], float]] = {
+    "Average": lambda values: sum(values) / len(values),
+    "Sum": sum,
+    "SampleCount": len,
+    "Minimum": min,
+    "Maximum": max,
+}
 
 
 @dataclass(frozen=True)
@@ -120,9 +127,7 @@ class Watch:
 def _statistic(alarm: Mapping[str, Any], values: list[float]) -> float:
     if alarm.get("ExtendedStatistic"):
         return max(values)
-    count = float(len(values))
-    made = {"Average": sum(values) / count, "Sum": sum(values), "SampleCount": count}
-    return {**made, "Minimum": min(values), "Maximum": max(values)}[alarm["Statistic"]]
+    return _STATISTICS[alarm["Statistic"]](values)
 
 
 def _judged(alarm: Mapping[str, Any], points: list[float | None], state: str) -> str:

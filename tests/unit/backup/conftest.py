@@ -20,6 +20,7 @@ from trading_backup.config import load_config
 from trading_backup.shipper import Shipper
 from trading_engine.process import tools
 
+from tests import descriptions
 from tests.unit.engine.test_journal import Recorder
 from tests.unit.plugins.conftest import RunModule, run_module
 
@@ -143,6 +144,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server) -> Hos
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    descriptions.share(monkeypatch)
     server.empty()
     return Host(tmp_path, server)
 

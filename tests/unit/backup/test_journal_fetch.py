@@ -90,7 +90,7 @@ def test_the_assembled_directory_implies_the_same_state(shipped: Host, fetch: Fe
 
 
 def test_a_new_series_has_what_proves_its_newest_snapshot(shipped: Host, fetch: Fetch, tmp_path: Path) -> None:
-    shipped.recorder.run(4, 800)
+    shipped.recorder.run(4, 400)
     assert make_snapshot(shipped.journal, MACHINE_VERSION)
     for segment in shipped.journal.glob("*.journal"):
         if int(segment.stem) < int(min(shipped.journal.glob("*.snapshot")).stem):
@@ -137,7 +137,7 @@ def test_what_only_the_comparison_needs_may_be_changed_and_is_named(
 ) -> None:
     host.look()
     for seed in (1, 2):
-        host.recorder.run(seed, 800)
+        host.recorder.run(seed, 400)
         assert make_snapshot(host.journal, MACHINE_VERSION)
         host.look()
     older, _newest = sorted(key for key in host.objects() if "/snapshot/" in key)
@@ -154,7 +154,7 @@ def test_what_only_the_comparison_needs_may_be_changed_and_is_named(
 
 def test_many_segments_are_not_replayed_to_prove_a_snapshot(host: Host, fetch: Fetch) -> None:
     host.look()
-    host.recorder.run(1, 4000)
+    host.recorder.run(1, 2000)
     assert make_snapshot(host.journal, MACHINE_VERSION)
     host.look()
     warning = str(fetch()["warnings"])

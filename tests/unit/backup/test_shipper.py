@@ -76,7 +76,7 @@ def test_the_newest_snapshot_goes_and_a_new_series_begins_a_little_before_it(hos
 
 def test_a_new_series_begins_with_its_snapshot_where_what_was_before_is_long(host: Host) -> None:
     host.look()
-    host.recorder.run(3, 4000)
+    host.recorder.run(3, 2000)
     snapshot = make_snapshot(host.journal, MACHINE_VERSION)
     assert snapshot
     assert int(snapshot.stem) > names.MOST_PROVING + 1

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 from trading_engine.engine import Engine
-from trading_engine.settings import config, passwords
+from trading_engine.settings import config
 
-_HASH = passwords.hash_password("x")  # the hash takes long on purpose, so all tests share one
+from tests.unit.engine.process import cheap_hash
+
+_HASH = cheap_hash("x")
 
 
 @pytest.fixture
@@ -29,6 +31,7 @@ def durability() -> str:
 def start(tmp_path: Path, loop: asyncio.AbstractEventLoop, durability: str) -> Iterator[Callable[[], Engine]]:
     """Return a function that starts an engine. Before it starts one, it ends the previous engine as a crash would."""
     text = f'[journal]\ndirectory = "journal"\ndurability = "{durability}"\nreserve_bytes = 0\n'
+    text += f"segment_bytes = {1 << 20}\nbudget_bytes = {64 << 20}\n"  # each start writes whole segments
     text += '[itch]\ndirectory = "itch"\n'
     for name in ("ANNA", "BERT"):
         text += f'[accounts.{name}]\npassword = "{_HASH}"\ncancel_on_disconnect = true\n'

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import functools
+import io
+import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -13,16 +19,101 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from unittest import mock
 
-from trading_engine.settings.passwords import hash_password
+from trading_engine.__main__ import main
+from trading_engine.published.shm import State, StateReader
+from trading_engine.settings import passwords
 from trading_engine.wire import ouch, soupbintcp
 
 DEADLINE_S = 60.0  # long, because other tests may run at the same time
 PASSWORD = "secret"
-_HASH = hash_password(PASSWORD)
 _COMPILED = tempfile.TemporaryDirectory(prefix="engine-bytecode-")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 ENVIRONMENT.setdefault("PYTHONPYCACHEPREFIX", _COMPILED.name)  # lets all processes share compiled files
+_FIRST_ENVIRONMENT = dict(ENVIRONMENT)
+
+
+def cheap_hash(password: str) -> str:
+    """Return a hash of the password whose check costs an engine microseconds instead of 50 ms of CPU time."""
+    with mock.patch.object(passwords, "_COST", 2):
+        return passwords.hash_password(password)
+
+
+_HASH = cheap_hash(PASSWORD)
+
+
+def command(*arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a command of `trading-engine` in this process, because the imports of a process of its own take most time.
+
+    `typed` is what the command reads from standard input.
+    """
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        mock.patch.object(sys, "stdin", io.StringIO(typed)),
+    ):
+        try:
+            code = main(list(arguments))
+        except SystemExit as ended:  # raised by argparse
+            code = int(ended.code or 0)
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+
+
+@functools.cache
+def _template() -> socket.socket:
+    """Start the process that forks engines (see template.py). It ends with this process."""
+    ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with its:
+        program = Path(__file__).with_name("template.py")
+        process = subprocess.Popen(
+            [sys.executable, "-P", str(program)], stdin=its.fileno(), stdout=subprocess.DEVNULL, env=_FIRST_ENVIRONMENT
+        )
+
+    def end() -> None:
+        ours.close()
+        process.wait(DEADLINE_S)
+
+    atexit.register(end)
+    return ours
+
+
+class Forked:
+    """An engine that the template has forked. It has the methods of subprocess.Popen that the tests use."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        errors, errors_end = os.pipe()
+        status, status_end = os.pipe()
+        socket.send_fds(_template(), [json.dumps(arguments).encode()], [errors_end, status_end])
+        os.close(errors_end)
+        os.close(status_end)
+        self.stderr = os.fdopen(errors)
+        self._status = os.fdopen(status)
+        self.pid = int(self._status.readline())
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float) -> int:
+        if self.returncode is None:
+            if not select.select([self._status], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired("trading-engine", timeout)
+            self.returncode = int(self._status.readline())
+            self._status.close()
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def communicate(self, timeout: float) -> tuple[None, str]:
+        self.wait(timeout)
+        with self.stderr:
+            return None, self.stderr.read()
 
 
 def free_port() -> int:
@@ -61,7 +152,7 @@ class EngineProcess:
             lines += [f"{key} = {_toml(value)}" for key, value in values.items()]
         lines += ["[[symbol]]", 'name = "TEST"', 'reference_price = "100"']
         self.config.write_text("\n".join(lines))
-        self.process: subprocess.Popen[str] | None = None
+        self.process: subprocess.Popen[str] | Forked | None = None
         self.extensions = 0
 
     def start(self) -> None:
@@ -71,12 +162,16 @@ class EngineProcess:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
             ready.bind(str(notify))
             ready.settimeout(DEADLINE_S)
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "trading_engine", "--config", str(self.config)],
-                env={**ENVIRONMENT, "NOTIFY_SOCKET": str(notify)},
-                stderr=subprocess.PIPE,
-                text=True,
-            )
+            arguments = ["--config", str(self.config)]
+            if ENVIRONMENT == _FIRST_ENVIRONMENT:
+                self.process = Forked([str(notify), *arguments])
+            else:  # a test has changed it, which may change what is imported
+                self.process = subprocess.Popen(
+                    [sys.executable, "-m", "trading_engine", *arguments],
+                    env={**ENVIRONMENT, "NOTIFY_SOCKET": str(notify)},
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
             message = ready.recv(4096)
             while message.startswith(b"EXTEND_TIMEOUT_USEC="):
                 self.extensions += 1
@@ -91,13 +186,12 @@ class EngineProcess:
         assert self.process is not None
         self.process.send_signal(number)
         if number == signal.SIGKILL:  # a child that makes a snapshot may keep the pipe open
-            self.process.wait(DEADLINE_S)
             assert self.process.stderr is not None
             self.process.stderr.close()
             errors = ""
         else:
             _, errors = self.process.communicate(timeout=DEADLINE_S)
-        code = self.process.returncode
+        code = self.process.wait(DEADLINE_S)
         self.process = None
         return code, errors
 
@@ -110,6 +204,20 @@ class EngineProcess:
     ) -> None:
         if self.process is not None:
             self.stop(signal.SIGKILL)
+
+
+def wait_for_state(engine: EngineProcess, reached: Callable[[State], bool]) -> State:
+    """Wait until the engine publishes a state for which `reached` returns true. Return this state.
+
+    Raises AssertionError after a deadline.
+    """
+    reader = StateReader(engine.directory / "engine.shm")
+    end = time.monotonic() + DEADLINE_S
+    while not reached(state := reader.read()):
+        assert time.monotonic() < end, (state.counters, state.gauges, state.unassigned, state.events)
+        time.sleep(0.02)  # the engine publishes every 0.1 seconds
+    reader.close()
+    return state
 
 
 class Client:

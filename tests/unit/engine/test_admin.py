@@ -8,9 +8,9 @@ import os
 import signal
 import socket
 import stat
-import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,12 +20,13 @@ from typing import Any, cast
 import pytest
 from trading_engine.engine import Engine
 from trading_engine.process import admin as process_admin
+from trading_engine.process import tools
 from trading_engine.process.admin import Admin, AdminError, AdminProtocol, ask
 from trading_engine.process.visitors import Visitors
 from trading_engine.storage import journal
 from trading_engine.wire import itch, ouch, soupbintcp
 
-from tests.unit.engine.process import DEADLINE_S, ENVIRONMENT, Client, EngineProcess
+from tests.unit.engine.process import DEADLINE_S, Client, EngineProcess, command
 
 PAR = 1_000_000
 
@@ -43,13 +44,22 @@ def shared_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EnginePr
         yield running
 
 
-def admin(engine: EngineProcess, *command: str) -> tuple[int, str]:
+def admin(engine: EngineProcess, *asked: str) -> tuple[int, str]:
     """Run `trading-engine admin` and return its exit status and its output."""
-    result = subprocess.run(
-        [sys.executable, "-m", "trading_engine", "admin", "--config", str(engine.config), *command],
-        env=ENVIRONMENT, capture_output=True, text=True, timeout=DEADLINE_S, check=False,
-    )  # fmt: skip
+    result = command("admin", "--config", str(engine.config), *asked)
     return result.returncode, result.stdout + result.stderr
+
+
+def bust(engine: EngineProcess, match: int) -> tuple[int, str]:
+    """Bust a trade. First wait until both replies about it are in the files, where the command looks for them.
+
+    The engine writes these files a moment after it has sent the replies.
+    """
+    end = time.monotonic() + DEADLINE_S
+    while len(tools.parties_of(engine.directory / "journal", match)) < 2:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    return admin(engine, "bust", str(match))
 
 
 def said(engine: EngineProcess, line: bytes) -> dict[str, Any]:
@@ -215,16 +225,16 @@ def test_who_gets_no_answer_at_all_is_told_so(tmp_path: Path) -> None:
         closes.join()
 
 
-@pytest.mark.parametrize(("command", "goes_on"), [("reload", True), ("halt", False)])
+@pytest.mark.parametrize(("asked", "goes_on"), [("reload", True), ("halt", False)])
 def test_who_gets_no_answer_in_time_is_told_whether_the_engine_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, goes_on: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str, goes_on: bool
 ) -> None:
     monkeypatch.setattr(process_admin, "_RELOAD_TIMEOUT_S" if goes_on else "_TIMEOUT_S", 0.01)
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(tmp_path / "admin.sock"))
         silent.listen()
         with pytest.raises(AdminError, match=r"no answer in 0\.01 seconds") as told:
-            ask(tmp_path / "admin.sock", {"command": command})
+            ask(tmp_path / "admin.sock", {"command": asked})
     assert ("the engine may go on with the reload" in str(told.value)) == goes_on
 
 
@@ -277,7 +287,7 @@ def test_a_busted_trade_is_told_to_both_sides_and_the_market(engine: EngineProce
     other.send(enter("sell", "S"))
     match = other.wait_for(3)[2].match
     client.wait_for(3)
-    code, printed = admin(engine, "bust", str(match))
+    code, printed = bust(engine, match)
     assert (code, json.loads(printed)["done"]) == (0, "bust")
     for party, token in ((client, "buy"), (other, "sell")):
         broken = party.wait_for(4)[3]
@@ -292,7 +302,7 @@ def test_a_trade_of_a_token_beyond_ascii_can_be_busted(engine: EngineProcess) ->
     client.socket.sendall(order)
     client.send(enter("sell", "S"))
     match = client.wait_for(5)[4].match
-    assert admin(engine, "bust", str(match))[0] == 0
+    assert bust(engine, match)[0] == 0
     assert [broken.token for broken in client.wait_for(7)[5:]] == ["sell", "\xffb\xe9"]
     client.close()
 
@@ -330,7 +340,7 @@ def test_orders_of_who_does_not_come_back_after_a_crash_are_canceled(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("command", "complaint"),
+    ("asked", "complaint"),
     [
         (("halt", "NONE"), "no symbol 'NONE'"),
         (("kill", "NOBODY"), "no account 'NOBODY'"),
@@ -339,9 +349,9 @@ def test_orders_of_who_does_not_come_back_after_a_crash_are_canceled(tmp_path: P
     ],
 )
 def test_a_command_that_cannot_be_done_says_why(
-    shared_engine: EngineProcess, command: tuple[str, str], complaint: str
+    shared_engine: EngineProcess, asked: tuple[str, str], complaint: str
 ) -> None:
-    code, printed = admin(shared_engine, *command)
+    code, printed = admin(shared_engine, *asked)
     assert code == 2
     assert complaint in printed
 

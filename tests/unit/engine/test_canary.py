@@ -14,13 +14,13 @@ import pytest
 from trading_engine.process import admin
 from trading_engine.process.canary import Canary
 from trading_engine.published.histogram import bucket_of
-from trading_engine.published.shm import State, StateReader, StateWriter
+from trading_engine.published.shm import State, StateWriter
 from trading_engine.published.stats import Stats
 from trading_engine.settings.config import Symbol
 from trading_engine.wire import ouch, soupbintcp
 from trading_telemetry.latency import Latency
 
-from tests.unit.engine.process import DEADLINE_S, ENVIRONMENT, Client, EngineProcess
+from tests.unit.engine.process import DEADLINE_S, ENVIRONMENT, Client, EngineProcess, wait_for_state
 
 FLOOD = 20_000
 STOPPED_S = 1.0
@@ -30,20 +30,6 @@ STOPPED_S = 1.0
 def engine(tmp_path: Path) -> Iterator[EngineProcess]:
     with EngineProcess(tmp_path, canary={"symbol": "TEST"}) as running:
         yield running
-
-
-def wait_for_state(engine: EngineProcess, reached: Callable[[State], bool]) -> State:
-    """Wait until the engine publishes a state for which `reached` returns true. Return this state.
-
-    Raises AssertionError after a deadline.
-    """
-    reader = StateReader(engine.directory / "engine.shm")
-    end = time.monotonic() + DEADLINE_S
-    while not reached(state := reader.read()):
-        assert time.monotonic() < end, (state.counters, state.gauges, state.events)
-        time.sleep(0.01)
-    reader.close()
-    return state
 
 
 def has_measured(more: int) -> Callable[[State], bool]:

@@ -11,8 +11,7 @@ import dataclasses
 import json
 import os
 import re
-import subprocess
-import sys
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,23 +19,23 @@ from typing import Any, Literal
 
 import pytest
 from trading_engine.engine import CLOSED_FILE, Engine, StartError
+from trading_engine.host.runs import run_prefix
 from trading_engine.machine.core import Core
+from trading_engine.process import gate as process_gate
 from trading_engine.process import sealing, tools
 from trading_engine.settings.config import EngineConfig
 from trading_engine.storage import snapshot
 from trading_engine.wire import ouch
 
-from tests.unit.engine.process import DEADLINE_S, ENVIRONMENT, PASSWORD, Client, EngineProcess
+from tests.unit.engine.process import PASSWORD, Client, EngineProcess, command
 
 PAR = 1_000_000
 
 
 def run(engine: EngineProcess, *arguments: str) -> tuple[int, str]:
     """Run `trading-engine` and return its exit status and its output."""
-    result = subprocess.run(
-        [sys.executable, "-m", "trading_engine", *arguments],
-        env=ENVIRONMENT, cwd=engine.directory, capture_output=True, text=True, timeout=DEADLINE_S, check=False,
-    )  # fmt: skip
+    with contextlib.chdir(engine.directory):
+        result = command(*arguments)
     return result.returncode, result.stdout + result.stderr
 
 
@@ -114,7 +113,7 @@ def test_an_entry_that_is_open_leaves_no_trace_in_the_state(start: Callable[[], 
     assert snapshot.digest(engine.core) == before
 
 
-def test_the_gate_passes_an_engine_that_was_started_closed(tmp_path: Path) -> None:
+def test_the_gate_passes_an_engine_that_was_started_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with EngineProcess(tmp_path) as engine, one_order(engine):
         code, said = gate(engine)
         assert (code, "order entry is open already" in said) == (2, True), said
@@ -125,6 +124,7 @@ def test_the_gate_passes_an_engine_that_was_started_closed(tmp_path: Path) -> No
         assert (code, "the login was rejected with 'A'" in said) == (2, True), said
         code, said = gate(engine)
         assert (code, json.loads(said)["rejected"]) == (0, "C"), said
+        monkeypatch.setattr(process_gate, "run_prefix", lambda: run_prefix(time.time() + 1))  # a second later
         assert gate(engine)[0] == 0  # also a second time, although an account cannot use a token twice
         assert run(engine, "next-start", "open", "--config", "engine.toml")[0] == 0
         engine.stop()

@@ -36,16 +36,12 @@ PAR = 1_000_000
 
 
 class Recorder:
-    """A core and a journal. The core's inputs are written to the journal as in the engine, but without an event loop.
-
-    `said` has all bytes of the core's replies and market data.
-    """
+    """A core and a journal. The core's inputs are written to the journal as in the engine, without an event loop."""
 
     def __init__(self, directory: Path, segment: int = 1, records: int = 0) -> None:
         self.directory = directory
         self.core = Core()
         self.writer = Writer(directory, SEGMENT_BYTES, MACHINE_VERSION, segment, records)
-        self.said = b""
         self.time_ns = 1_000
 
     def start(self) -> None:
@@ -56,7 +52,6 @@ class Recorder:
         self.time_ns += 7_000_000
         apply_record(self.core, inputs.Record(kind, 0, self.time_ns, account, payload))
         self.writer.append(kind, account, self.time_ns, payload)
-        self.said += b"".join(b"".join(account.out) for account in self.core.touched) + b"".join(self.core.feed)
         self.core.discard_outputs()
 
     def run(self, seed: int, count: int) -> None:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from trading_engine.engine import Engine
 from trading_engine.published.catalogue import COUNTER_METRICS, COUNTERS, GAUGE_METRICS, numbers
-from trading_engine.published.shm import State, StateReader, StateWriter
+from trading_engine.published.shm import StateWriter
 from trading_engine.published.stats import Stats
 from trading_engine.storage.growth import Growth
 from trading_engine.storage.snapshotter import Snapshotter
 from trading_engine.wire import ouch
 
-from tests.unit.engine.process import DEADLINE_S, Client, EngineProcess
+from tests.unit.engine.process import Client, EngineProcess, wait_for_state
 from tests.unit.engine.test_logs import enter
 
 FAILED_LOGINS = 10  # after so many an address must wait
@@ -31,20 +30,6 @@ def engine(tmp_path: Path) -> Iterator[EngineProcess]:
         risk={"max_order_shares": 1000, "max_open_orders": 3},
     ) as running:
         yield running
-
-
-def wait_for_state(engine: EngineProcess, reached: Callable[[State], bool]) -> State:
-    """Wait until the engine publishes a state for which `reached` returns true. Return this state.
-
-    Raises AssertionError after a deadline.
-    """
-    reader = StateReader(engine.directory / "engine.shm")
-    end = time.monotonic() + DEADLINE_S
-    while not reached(state := reader.read()):
-        assert time.monotonic() < end, (state.counters, state.gauges, state.unassigned, state.events)
-        time.sleep(0.01)
-    reader.close()
-    return state
 
 
 def buy(token: str, shares: int = 100, price_e4: int = 1_000_000) -> ouch.EnterOrder:

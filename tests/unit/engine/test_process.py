@@ -18,10 +18,18 @@ from typing import Any
 import pytest
 from trading_engine.engine import Engine
 from trading_engine.machine.version import is_compiled
-from trading_engine.published.shm import StateReader
+from trading_engine.settings.passwords import verify
 from trading_engine.wire import ouch, soupbintcp
 
-from tests.unit.engine.process import DEADLINE_S, ENVIRONMENT, PASSWORD, Client, EngineProcess
+from tests.unit.engine.process import (
+    DEADLINE_S,
+    ENVIRONMENT,
+    PASSWORD,
+    Client,
+    EngineProcess,
+    command,
+    wait_for_state,
+)
 
 PAR = 1_000_000
 
@@ -34,7 +42,10 @@ def engine(tmp_path: Path) -> Iterator[EngineProcess]:
 
 @pytest.fixture(scope="module")
 def shared_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
-    """Run one engine. All tests that do not change its state share it."""
+    """Run one engine. All tests share it that need no fresh engine. Each uses tokens of its own.
+
+    Orders that rest on it buy at PAR or less, so that a test can trade at more than PAR.
+    """
     with EngineProcess(tmp_path_factory.mktemp("shared")) as running:
         yield running
 
@@ -43,9 +54,10 @@ def enter(token: str, side: str = "B", shares: int = 100, price_e4: int = PAR) -
     return ouch.EnterOrder(token, side, shares, "TEST", price_e4)
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+def serve(config: Path) -> subprocess.CompletedProcess[str]:
+    """Run an engine that ends at once, because something keeps it from its start."""
     return subprocess.run(
-        [sys.executable, "-m", "trading_engine", *arguments],
+        [sys.executable, "-m", "trading_engine", "--config", str(config)],
         capture_output=True,
         text=True,
         timeout=DEADLINE_S,
@@ -54,38 +66,42 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_two_clients_trade(engine: EngineProcess) -> None:
-    anna, bert = Client(engine.port), Client(engine.port, "BERT")
-    anna.send(enter("one", "S"))
+def test_two_clients_trade(shared_engine: EngineProcess) -> None:
+    anna, bert = Client(shared_engine.port, sequence=0), Client(shared_engine.port, "BERT", sequence=0)
+    anna.send(enter("sell", "S", 60, 2 * PAR))
+    anna.wait_for(1)
+    bert.send(enter("buy", "B", 60, 2 * PAR))
+    bert.wait_for(2)
     anna.wait_for(2)
-    bert.send(enter("two", "B", 60))
-    bert.wait_for(3)
-    anna.wait_for(3)
-    assert [type(message).__name__ for message in bert.messages] == ["SystemEvent", "Accepted", "Executed"]
-    assert anna.messages[2].match == bert.messages[2].match
+    assert [type(message).__name__ for message in bert.messages] == ["Accepted", "Executed"]
+    assert anna.messages[1].match == bert.messages[1].match
     anna.close()
     bert.close()
 
 
-def test_a_client_that_reconnects_with_its_next_number_gets_every_message_once(engine: EngineProcess) -> None:
-    first = Client(engine.port)
+def test_a_client_that_reconnects_with_its_next_number_gets_every_message_once(
+    shared_engine: EngineProcess,
+) -> None:
+    first = Client(shared_engine.port, sequence=0)
+    assert isinstance(first.login, soupbintcp.LoginAccepted)
     first.send(*(enter(f"{number:03d}") for number in range(50)))
     first.wait_for(20)
     received = len(first.messages)
     first.close()
-    second = Client(engine.port, sequence=received + 1)
-    assert second.login == soupbintcp.LoginAccepted(second.login.session, received + 1)  # type: ignore[union-attr]
-    second.wait_for(51 - received)
-    assert [message.token for message in (first.messages + second.messages)[1:]] == [f"{n:03d}" for n in range(50)]
+    number = first.login.sequence + received
+    second = Client(shared_engine.port, sequence=number)
+    assert second.login == soupbintcp.LoginAccepted(first.login.session, number)
+    second.wait_for(50 - received)
+    assert [message.token for message in first.messages + second.messages] == [f"{n:03d}" for n in range(50)]
     second.close()
 
 
-def test_sequence_zero_begins_with_what_comes_next(engine: EngineProcess) -> None:
-    first = Client(engine.port)
+def test_sequence_zero_begins_with_what_comes_next(shared_engine: EngineProcess) -> None:
+    first = Client(shared_engine.port, sequence=0)
     first.send(enter("before"))
-    first.wait_for(2)
+    first.wait_for(1)
     first.close()
-    second = Client(engine.port, sequence=0)
+    second = Client(shared_engine.port, sequence=0)
     second.send(enter("after"))
     second.wait_for(1)
     assert second.messages[0].token == "after"
@@ -105,9 +121,9 @@ def test_a_name_in_lower_case_or_padded_with_nuls_logs_in(
     client.close()
 
 
-def test_a_login_of_52_bytes_says_how_long_its_client_may_be_silent(engine: EngineProcess) -> None:
+def test_a_login_of_52_bytes_says_how_long_its_client_may_be_silent(shared_engine: EngineProcess) -> None:
     before_it_would = soupbintcp.SILENCE_LIMIT_NS / 1e9 - 1
-    with socket.create_connection(("127.0.0.1", engine.port), timeout=before_it_would) as client:
+    with socket.create_connection(("127.0.0.1", shared_engine.port), timeout=before_it_would) as client:
         request = soupbintcp.login_request("ANNA", PASSWORD)[3:] + b"    1"
         client.sendall(soupbintcp.packet(soupbintcp.LOGIN_REQUEST, request))
         answers = b"".join(iter(lambda: client.recv(4096), b""))
@@ -121,12 +137,12 @@ def test_a_wrong_password_or_account_is_not_authorised(
     assert Client(shared_engine.port, account, password).login == soupbintcp.NOT_AUTHORISED
 
 
-def test_a_second_login_takes_over_by_default(engine: EngineProcess) -> None:
-    first, second = Client(engine.port), Client(engine.port)
+def test_a_second_login_takes_over_by_default(shared_engine: EngineProcess) -> None:
+    first, second = Client(shared_engine.port, sequence=0), Client(shared_engine.port, sequence=0)
     first.wait(lambda: False)
     assert first.ended
-    second.send(enter("one"))
-    second.wait_for(2)
+    second.send(enter("taken over"))
+    second.wait_for(1)
     second.close()
 
 
@@ -143,26 +159,23 @@ def test_a_second_login_is_refused_where_that_was_chosen(tmp_path: Path) -> None
     "data", [b"GET / HTTP/1.1\r\n\r\n", b"\0\0", b"\0\x01U", b"\xff" * 64, b"\0\x2fL" + b"\xff" * 46]
 )
 def test_what_is_no_login_is_cut_off_and_counted(shared_engine: EngineProcess, data: bytes) -> None:
-    reader = StateReader(shared_engine.directory / "engine.shm")
-    before = reader.read().counters["dropped_malformed_input"]
+    before = wait_for_state(shared_engine, lambda state: True).counters["dropped_malformed_input"]
     with socket.create_connection(("127.0.0.1", shared_engine.port), timeout=DEADLINE_S) as stranger:
         stranger.sendall(data)
         with contextlib.suppress(ConnectionResetError):  # happens when the engine has not read all bytes
             assert stranger.recv(100) == b""
-    while (after := reader.read().counters["dropped_malformed_input"]) == before:
-        pass
-    assert after == before + 1
-    reader.close()
+    after = wait_for_state(shared_engine, lambda state: state.counters["dropped_malformed_input"] != before)
+    assert after.counters["dropped_malformed_input"] == before + 1
 
 
-def test_malformed_input_after_the_login_ends_the_session_but_not_its_orders(engine: EngineProcess) -> None:
-    client = Client(engine.port)
-    client.send(enter("one"))
-    client.wait_for(2)
+def test_malformed_input_after_the_login_ends_the_session_but_not_its_orders(shared_engine: EngineProcess) -> None:
+    client = Client(shared_engine.port, sequence=0)
+    client.send(enter("resting"))
+    client.wait_for(1)
     client.socket.sendall(b"\0\x03U??")
     client.wait(lambda: False)
-    again = Client(engine.port, sequence=0)
-    again.send(ouch.CancelOrder("one", 0))
+    again = Client(shared_engine.port, sequence=0)
+    again.send(ouch.CancelOrder("resting", 0))
     assert isinstance(again.wait_for(1)[0], ouch.Canceled)
     again.close()
 
@@ -182,11 +195,8 @@ def test_termination_says_good_bye_and_leaves_a_sealed_journal(engine: EnginePro
 
 def test_status_counts_sessions_and_tells_test_accounts_apart(engine: EngineProcess) -> None:
     anna, bert = Client(engine.port), Client(engine.port, "BERT")
-    reader = StateReader(engine.directory / "engine.shm")
-    while reader.read().gauges["sessions_open"] != 2:
-        pass
-    reader.close()
-    result = run("status", "--config", str(engine.config))
+    wait_for_state(engine, lambda state: state.gauges["sessions_open"] == 2)
+    result = command("status", "--config", str(engine.config))
     status = json.loads(result.stdout)
     assert result.returncode == 0
     assert (status["running"], status["sessions_open"], status["test_sessions_open"]) == (True, 2, 1)
@@ -194,23 +204,21 @@ def test_status_counts_sessions_and_tells_test_accounts_apart(engine: EngineProc
     anna.close()
     bert.close()
     engine.stop()
-    result = run("status", "--config", str(engine.config))
+    result = command("status", "--config", str(engine.config))
     assert result.returncode == 1
     assert json.loads(result.stdout)["running"] is False
 
 
-def test_a_port_in_use_is_named(engine: EngineProcess, tmp_path: Path) -> None:
-    other = tmp_path / "other"
-    other.mkdir()
-    second = EngineProcess(other, order_entry={"port": engine.port})
-    result = run("--config", str(second.config))
+def test_a_port_in_use_is_named(shared_engine: EngineProcess, tmp_path: Path) -> None:
+    second = EngineProcess(tmp_path, order_entry={"port": shared_engine.port})
+    result = serve(second.config)
     assert result.returncode == 2
-    assert f"port {engine.port}: Address already in use" in result.stderr
+    assert f"port {shared_engine.port}: Address already in use" in result.stderr
     assert result.stderr.count("\n") == 1
 
 
-def test_a_journal_directory_in_use_is_named(engine: EngineProcess) -> None:
-    result = run("--config", str(engine.config))
+def test_a_journal_directory_in_use_is_named(shared_engine: EngineProcess) -> None:
+    result = serve(shared_engine.config)
     assert result.returncode == 2
     assert "in use by another engine" in result.stderr
 
@@ -223,18 +231,18 @@ def test_a_journal_directory_that_cannot_be_used_is_named(tmp_path: Path, hindra
     else:
         (tmp_path / "journal").mkdir()
         (tmp_path / "journal" / "000000000001.journal").write_text("something else")
-    result = run("--config", str(engine.config))
+    result = serve(engine.config)
     assert result.returncode == 2
     assert result.stderr.startswith(f"trading-engine: error: {tmp_path / 'journal'}")
     assert result.stderr.count("\n") == 1
 
 
 def test_the_example_configuration_runs_as_it_is(tmp_path: Path) -> None:
-    example = run("example-config")
+    example = command("example-config")
     assert example.returncode == 0
     config = tmp_path / "engine.toml"
     config.write_text(example.stdout)
-    result = run("check-config", str(config))
+    result = command("check-config", str(config))
     assert (result.returncode, result.stderr) == (0, "")
     engine = EngineProcess(tmp_path)
     engine.config.write_text(example.stdout.replace("port = 9001", f"port = {engine.port}"))  # port 9001 may be in use
@@ -249,30 +257,26 @@ def test_the_example_configuration_runs_as_it_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize("table", ["order_entry", "market_data"])
 def test_the_check_refuses_an_address_of_another_machine(tmp_path: Path, table: str) -> None:
     config = tmp_path / "engine.toml"
-    example = run("example-config").stdout
+    example = command("example-config").stdout
     before, behind = example.split(f"[{table}]", 1)
     config.write_text(f"{before}[{table}]{behind.replace('127.0.0.1', '192.0.2.1', 1)}")
-    result = run("check-config", str(config))
+    result = command("check-config", str(config))
     assert result.returncode == 2
     assert f"{config} [{table}]: this machine cannot listen on 192.0.2.1: " in result.stderr
     assert result.stderr.count("\n") == 1
 
 
 def test_an_unknown_option_ends_with_usage_and_no_traceback() -> None:
-    result = run("--confg", "x")
+    result = command("--confg", "x")
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
 
 
 def test_hash_password_reads_what_soupbintcp_can_carry() -> None:
-    command = [sys.executable, "-m", "trading_engine", "hash-password"]
-    good = subprocess.run(
-        command, input="secret", capture_output=True, text=True, timeout=DEADLINE_S, check=True, env=ENVIRONMENT
-    )  # fmt: skip
-    assert good.stdout.startswith("scrypt$")
-    bad = subprocess.run(
-        command, input="eleven char", capture_output=True, text=True, timeout=DEADLINE_S, check=False, env=ENVIRONMENT
-    )  # fmt: skip
+    good = command("hash-password", typed="secret")
+    assert (good.returncode, good.stdout[:7]) == (0, "scrypt$")
+    assert verify("secret", good.stdout.strip())
+    bad = command("hash-password", typed="eleven char")
     assert bad.returncode == 2
     assert "1 to 10" in bad.stderr
 
@@ -391,10 +395,10 @@ def test_guessing_passwords_is_slowed_down(engine: EngineProcess) -> None:
     assert Client(engine.port).login == soupbintcp.NOT_AUTHORISED
 
 
-def test_a_quiet_session_hears_heartbeats(engine: EngineProcess) -> None:
-    client = Client(engine.port)
+def test_a_quiet_session_hears_heartbeats(shared_engine: EngineProcess) -> None:
+    client = Client(shared_engine.port, sequence=0)
     client.wait(lambda: soupbintcp.SERVER_HEARTBEAT_PACKET in client.raw)
     client.socket.sendall(soupbintcp.CLIENT_HEARTBEAT_PACKET + soupbintcp.debug("hello"))
-    client.send(enter("one"))
-    assert isinstance(client.wait_for(2)[1], ouch.Accepted)
+    client.send(enter("quiet"))
+    assert isinstance(client.wait_for(1)[0], ouch.Accepted)
     client.close()

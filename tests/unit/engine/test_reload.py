@@ -24,11 +24,10 @@ from trading_engine.process import reload as reloading
 from trading_engine.process import tools
 from trading_engine.process.reload import Reload, ReloadError, parts_of
 from trading_engine.settings.config import EngineConfig, Firms
-from trading_engine.settings.passwords import hash_password
 from trading_engine.storage import journal, snapshot
 from trading_engine.wire import ouch, soupbintcp
 
-from tests.unit.engine.process import PASSWORD, Client, EngineProcess
+from tests.unit.engine.process import PASSWORD, Client, EngineProcess, cheap_hash
 from tests.unit.engine.test_admin import admin, enter, said
 from tests.unit.engine.test_cancellations import fill, turns_until
 
@@ -69,7 +68,7 @@ def test_limits_accounts_symbols_and_passwords_change_under_clients_that_stay(en
     anna.wait_for(2)
     write(
         engine,
-        ("[accounts.BERT]", f'[accounts.CARL]\npassword = "{hash_password(PASSWORD)}"\n[accounts.BERT]'),
+        ("[accounts.BERT]", f'[accounts.CARL]\npassword = "{cheap_hash(PASSWORD)}"\n[accounts.BERT]'),
         ("[risk]\n", f"[risk]\nmax_order_shares = {LIMITED}\n"),
         ("[[symbol]]", '[[symbol]]\nname = "NEW"\nreference_price = "7"\ntick = "0.05"\n[[symbol]]'),
         ('name = "OLD"', 'name = "OTHER"'),
@@ -78,7 +77,7 @@ def test_limits_accounts_symbols_and_passwords_change_under_clients_that_stay(en
     head, anna_and_rest = text.split("[accounts.ANNA]")
     start = anna_and_rest.index('"')
     end = anna_and_rest.index('"', start + 1)
-    changed = f"{anna_and_rest[: start + 1]}{hash_password(NEW_PASSWORD)}{anna_and_rest[end:]}"
+    changed = f"{anna_and_rest[: start + 1]}{cheap_hash(NEW_PASSWORD)}{anna_and_rest[end:]}"
     engine.config.write_text(f"{head}[accounts.ANNA]{changed}")
     answer = reload(engine)
     assert sorted(answer["accounts"]) == ["ANNA", "BERT", "CARL"]

@@ -19,21 +19,24 @@ import pytest
 from trading_engine.clients.gateway import MAX_STRANGERS, Gateway
 from trading_engine.engine import Engine
 from trading_engine.published.garbage import Garbage
-from trading_engine.published.shm import StateReader, StateWriter
+from trading_engine.published.shm import State, StateWriter
 from trading_engine.published.stats import Stats
 from trading_engine.settings.config import Endpoint
+from trading_engine.settings.passwords import hash_password
 from trading_engine.wire import ouch, soupbintcp
 
-from tests.unit.engine.process import DEADLINE_S, PASSWORD, Client, EngineProcess, free_port
+from tests.unit.engine.process import DEADLINE_S, PASSWORD, Client, EngineProcess, free_port, wait_for_state
 from tests.unit.engine.test_numbers import FAILED_LOGINS
 
 STRANGERS = 600  # more than the engine keeps, fewer than this process may open
 DESCRIPTORS = 96
+HASH = hash_password(PASSWORD)  # as in production: each check takes 50 ms
 
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[EngineProcess]:
-    with EngineProcess(tmp_path, order_entry={"second_login": "refuse"}) as running:
+    account = {"password": HASH}
+    with EngineProcess(tmp_path, order_entry={"second_login": "refuse"}, **{"accounts.ANNA": account}) as running:
         yield running
 
 
@@ -42,21 +45,23 @@ def test_hundreds_of_them_harm_nobody(engine: EngineProcess, few: bool) -> None:
     assert engine.process is not None
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.prlimit(engine.process.pid, resource.RLIMIT_NOFILE, (DESCRIPTORS if few else most, most))
-    reader = StateReader(engine.directory / "engine.shm")
     client = Client(engine.port)
     with ExitStack() as opened:
         for _ in range(STRANGERS):
             opened.enter_context(socket.create_connection(("127.0.0.1", engine.port), DEADLINE_S))
-        begun = reader.read()
+        begun = wait_for_state(engine, lambda state: True)
         client.send(ouch.EnterOrder("one", "B", 100, "TEST", 1_000_000))
         client.wait_for(2)
         other = Client(engine.port, "BERT")
         other.wait_for(1)
-        end_s = time.monotonic() + DEADLINE_S
-        while (state := reader.read()).sequence < begun.sequence + 25:  # 2.5 s, in which the engine checks the disk
+
+        def long_unharmed(state: State) -> bool:
+            assert engine.process is not None
             assert engine.process.poll() is None
             assert state.failure == ""
-            assert time.monotonic() < end_s
+            return state.sequence >= begun.sequence + 25  # 2.5 s, in which the engine checks the disk
+
+        state = wait_for_state(engine, long_unharmed)
         held = state.counters["connections_accepted"] - state.counters["connections_closed"]
         assert held <= MAX_STRANGERS + 2
         assert any("have not logged in" in event.text for event in state.events)
@@ -64,11 +69,9 @@ def test_hundreds_of_them_harm_nobody(engine: EngineProcess, few: bool) -> None:
         client.wait_for(3)
         client.close()
         other.close()
-    reader.close()
 
 
 def test_one_address_with_wrong_passwords_takes_neither_places_nor_checks_from_others(engine: EngineProcess) -> None:
-    reader = StateReader(engine.directory / "engine.shm")
     wrong = soupbintcp.login_request("ANNA", "wrong", "", 1)
     with ExitStack() as opened:
         for _ in range(STRANGERS):
@@ -76,12 +79,9 @@ def test_one_address_with_wrong_passwords_takes_neither_places_nor_checks_from_o
             opened.enter_context(stranger).sendall(wrong)
         client = Client(engine.port)
         assert isinstance(client.login, soupbintcp.LoginAccepted)
-        end_s = time.monotonic() + DEADLINE_S
-        while not (counters := reader.read().counters)["logins_throttled"]:
-            assert time.monotonic() < end_s
+        counters = wait_for_state(engine, lambda state: state.counters["logins_throttled"] > 0).counters
         assert counters["logins_rejected"] == FAILED_LOGINS
         client.close()
-    reader.close()
 
 
 def test_many_right_logins_at_once_are_all_answered_as_such(engine: EngineProcess) -> None:

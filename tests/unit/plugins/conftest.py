@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
+from tests import descriptions
+
 RunModule = Callable[..., dict[str, Any]]
 # A function. It returns a boto3 client for the AWS service with this name.
 Account = Callable[[str], Any]
@@ -29,6 +31,7 @@ def run_module(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPat
     # When a test imports a filter, Ansible takes this process for the controller. A module would then not report its
     # own warnings.
     monkeypatch.setattr("ansible.module_utils._internal.is_controller", False)
+    descriptions.share(monkeypatch)
 
     def run(name: str, /, check: bool = False, **arguments: object) -> dict[str, Any]:
         module = importlib.import_module(f"ansible_collections.lowlatency.trading.plugins.modules.{name}")

@@ -18,7 +18,15 @@ from trading_engine.settings import passwords
 
 RunModule = Callable[..., dict[str, Any]]
 
-HASH_COMMAND = [sys.executable, "-m", "trading_engine", "hash-password"]
+OF_ENGINE = [sys.executable, "-m", "trading_engine", "hash-password"]
+# Makes a hash that costs little, without the imports of an engine. Most tests need no more.
+CHEAP = """
+import sys
+from trading_engine.settings import passwords
+passwords._COST = 2
+print(passwords.hash_password(sys.stdin.readline().rstrip()))
+"""
+HASH_COMMAND = [sys.executable, "-S", "-c", CHEAP]
 BENCH = {"name": "BENCH", "test": True, "tokens": "increasing"}
 
 
@@ -42,11 +50,18 @@ def run(run_module: RunModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     return run
 
 
+@pytest.fixture
+def of_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the engine's own command make the hashes."""
+    monkeypatch.setattr(sys.modules[__name__], "HASH_COMMAND", OF_ENGINE)
+
+
 def account(tmp_path: Path, name: str) -> dict[str, Any]:
     found: dict[str, Any] = tomllib.loads((tmp_path / "accounts.toml").read_text())["accounts"][name]
     return found
 
 
+@pytest.mark.usefixtures("of_engine")
 def test_an_account_gets_a_password_that_the_engine_accepts(run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
     report = run(BENCH)
     password_file = tmp_path / "secrets/BENCH.password"
@@ -152,6 +167,7 @@ def test_secrets_that_others_could_list_are_closed_again(run: Callable[..., dict
     assert not run(BENCH)["changed"]
 
 
+@pytest.mark.usefixtures("of_engine")
 def test_a_password_the_engine_cannot_use_is_named_by_its_file(
     run: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -174,6 +190,7 @@ def test_an_account_named_twice_is_refused(run: Callable[..., dict[str, Any]]) -
     assert run(BENCH, BENCH)["msg"] == "account BENCH is there twice"
 
 
+@pytest.mark.usefixtures("of_engine")
 def test_a_password_that_somebody_wrote_in_another_encoding_is_told_of_in_one_line(
     run: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:

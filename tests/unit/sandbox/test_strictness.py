@@ -6,6 +6,7 @@ Without the sandbox's patches, moto would accept some of our mistakes.
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,8 @@ from botocore.exceptions import ClientError
 from embedded_ec2.hooks import Hooks
 from embedded_ec2.patches import ec2_addresses, ec2_deletions, ec2_metadata_tags, sns_subscriptions
 from moto import mock_aws
+
+from tests import descriptions
 
 Client = Callable[[str], Any]
 
@@ -30,15 +33,22 @@ def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
         patch.install(Hooks())
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")  # moto would load and list a thousand images
+    descriptions.share(monkeypatch)
     with mock_aws():
         yield lambda service: boto3.client(service, region_name="us-east-1")
 
 
+def image_of(ec2: Any) -> str:
+    """Register an image and return its id."""
+    devices = [{"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 8}}]
+    return str(ec2.register_image(Name=str(uuid.uuid4()), BlockDeviceMappings=devices)["ImageId"])
+
+
 def launch(ec2: Any, **options: Any) -> str:
     """Launch an instance in a default subnet, and return the instance's id."""
-    image = ec2.describe_images()["Images"][0]["ImageId"]
     subnet = ec2.describe_subnets()["Subnets"][0]["SubnetId"]
-    launched = ec2.run_instances(ImageId=image, SubnetId=subnet, MinCount=1, MaxCount=1, **options)
+    launched = ec2.run_instances(ImageId=image_of(ec2), SubnetId=subnet, MinCount=1, MaxCount=1, **options)
     return str(launched["Instances"][0]["InstanceId"])
 
 
@@ -110,8 +120,7 @@ def test_what_is_in_use_is_not_deleted_and_what_uses_it_goes_by_and_by(
     service = {"ServiceName": "com.amazonaws.us-east-1.s3", "VpcEndpointType": "Gateway"}
     endpoint = ec2.create_vpc_endpoint(VpcId=vpc, **service)["VpcEndpoint"]
     interface = {"DeviceIndex": 0, "SubnetId": subnet, "Groups": [group], "DeleteOnTermination": True}
-    image = ec2.describe_images()["Images"][0]["ImageId"]
-    launched = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, NetworkInterfaces=[interface])
+    launched = ec2.run_instances(ImageId=image_of(ec2), MinCount=1, MaxCount=1, NetworkInterfaces=[interface])
 
     def left() -> int:
         mine = [{"Name": "vpc-id", "Values": [vpc]}]
