@@ -13,7 +13,7 @@ _PEM = re.compile("-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.
 _VERSION = 0xA0
 _TIMES = {0x17: "%y%m%d%H%M%SZ", 0x18: "%Y%m%d%H%M%SZ"}  # RFC 5280: UTCTime up to 2049, GeneralizedTime from then on
 WARNED_S = 30 * 86_400
-"""Warnings begin this long before a certificate expires. The Ansible plugin `tls_material` and Prometheus's alert rule
+"""Warnings begin this long before a certificate expires. The plugin `tls_material` and Prometheus's alert rule
 use the same time.
 """
 OTHERS = 0o037

@@ -59,7 +59,7 @@ def sample_host(proc: Path = PROC) -> HostSample:
 
 @dataclass(frozen=True)
 class Tuning:
-    """The profile that the Ansible role os_tuning applied to this host, and whether it still waits for a reboot."""
+    """The profile that the role os_tuning applied to this host, and whether it still waits for a reboot."""
 
     profile: str
     awaits_reboot: bool

@@ -1,7 +1,7 @@
-"""The decorator `mypyc_attr`, which has a meaning only for the compiler mypyc.
+"""Not compiled: mypyc would consider one of the branches unreachable.
 
-Hosts do not have the package mypy_extensions, which provides it, so there it is replaced by a decorator without effect.
-This module is not compiled, because mypyc would consider one of the branches unreachable.
+The module provides the decorator `mypyc_attr`, which has a meaning only for the compiler mypyc. Hosts do not have the
+package mypy_extensions, which contains it, so there a decorator without effect replaces it.
 """
 
 from __future__ import annotations
