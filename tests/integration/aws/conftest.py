@@ -23,9 +23,12 @@ import pytest
 from tests.iam import calls, documents
 from tests.iam.evaluate import allowed
 
+from . import forked_python
 from .inventory_of_account import contents
 
 ROOT = Path(__file__).parents[3]
+# The interpreter of the playbooks' modules on the controller is `ansible_playbook_python`, which is sys.executable.
+_PLAY = "import sys; sys.executable = sys.argv.pop(1); from ansible.cli.playbook import main; sys.exit(main())"
 _RECAP = re.compile(r"localhost\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)")
 
 
@@ -66,6 +69,7 @@ class Account:
     admin: Keys
     deployer: Keys
     record: Path
+    module_python: Path
 
     @property
     def environment(self) -> dict[str, str]:
@@ -79,7 +83,13 @@ class Account:
             "AWS_EC2_METADATA_DISABLED": "true",
             "ANSIBLE_HOME": str(self.folder / "ansible"),
             "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_PIPELINING": "true",  # as ansible.cfg has it
         }
+
+    @property
+    def ansible_playbook(self) -> list[str]:
+        """The command ansible-playbook. It runs the modules in processes that have already imported boto3."""
+        return [sys.executable, "-c", _PLAY, str(self.module_python)]
 
     def client(self, service: str) -> Any:
         """Return a boto3 client of ``service`` that may do everything."""
@@ -121,7 +131,7 @@ class Account:
             file.unlink(missing_ok=True)  # what somebody else called
         extra = [part for name, value in given.items() for part in ("-e", f"{name}={value}")]
         done = subprocess.run(
-            ["ansible-playbook", "-i", inventory, str(ROOT / "playbooks" / playbook), *extra, *arguments],
+            [*self.ansible_playbook, "-i", inventory, str(ROOT / "playbooks" / playbook), *extra, *arguments],
             cwd=self.folder,
             env=self.environment,
             capture_output=True,
@@ -171,7 +181,14 @@ def _check_signatures_from_now_on(url: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+def module_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Yield the interpreter of the playbooks' modules."""
+    with forked_python.running(tmp_path_factory.mktemp("python")) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def account(tmp_path_factory: pytest.TempPathFactory, module_python: Path) -> Iterator[Account]:
     """Yield an AWS account without resources of this project. All tests of this process share it."""
     folder = tmp_path_factory.mktemp("account")
     key, record = folder / "key", folder / "needs"
@@ -188,7 +205,7 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
             admin, deployer = _user(url, "admin"), _user(url, "deployer")
             _check_signatures_from_now_on(url)
             (folder / "needs.key").write_text(deployer.identity)
-            yield Account(url, folder, key.with_suffix(".pub"), admin, deployer, record)
+            yield Account(url, folder, key.with_suffix(".pub"), admin, deployer, record, module_python)
         finally:
             api.terminate()
             api.wait(timeout=20)

@@ -17,12 +17,11 @@ import pytest
 from tests.iam import documents
 
 from . import provisioned, stack_template
-from .conftest import ROOT, Account, Run
+from .conftest import ROOT, Account
 from .inventory_of_account import contents, instances
 
 pytestmark = pytest.mark.usefixtures("in_written_order")
 
-QUEUE = "arn:aws:sqs:us-east-1:123456789012:by-test"
 PAIR_B = {
     "trading_environment": "pair-b",
     "trading_vpc_cidr": "10.80.0.0/16",
@@ -63,32 +62,10 @@ def read(account: Account, inventory: Path, **variables: str) -> dict[str, Any]:
     return found
 
 
-def provision_pair(account: Account, **variables: object) -> Run:
-    run = account.play("provision.yml", "-e", json.dumps({"trading_environment": "pair", **variables}))
-    assert run.code == 0, run.output
-    return run
-
-
-def tagged_resources(account: Account) -> dict[str, int]:
-    """Return how many resources of each kind have the tag that a user wanted."""
-    kinds = {"Vpcs": "describe_vpcs", "Subnets": "describe_subnets", "SecurityGroups": "describe_security_groups"}
-    wanted = [{"Name": "tag:Team", "Values": ["a"]}]
-    return {kind: len(getattr(account.client("ec2"), call)(Filters=wanted)[kind]) for kind, call in kinds.items()}
-
-
-def subscribers(account: Account) -> list[str]:
-    """Return the endpoints that are told of the alarms of the environment `pair`."""
-    topics = [one["TopicArn"] for one in account.client("sns").list_topics()["Topics"]]
-    (topic,) = [arn for arn in topics if arn.endswith(":trading-pair-alarms")]
-    return [
-        one["Endpoint"] for one in account.client("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
-    ]
-
-
 def test_two_environments_stand_side_by_side(account: Account, empty: set[tuple[str, str]]) -> None:
     # The name of one environment begins with the name of the other. A search by prefix alone would find both.
-    subscription = {"protocol": "sqs", "endpoint": QUEUE}
-    run = provision_pair(account, trading_tags={"Team": "a"}, trading_alarm_subscriptions=[subscription])
+    run = account.play("provision.yml", trading_environment="pair")
+    assert run.code == 0, run.output
     assert run.ok <= 60
     assert 100 < run.calls <= 240
     run = account.play("provision.yml", **PAIR_B)
@@ -96,14 +73,6 @@ def test_two_environments_stand_side_by_side(account: Account, empty: set[tuple[
     (host,), (spot_host,) = instances(account, "pair"), instances(account, "pair-b")
     assert (host.get("InstanceLifecycle"), spot_host["InstanceLifecycle"]) == (None, "spot")
     assert spot_host["Placement"]["GroupName"] == "trading-pair-b"
-
-
-def test_tags_and_subscribers_come_and_go(account: Account) -> None:
-    assert tagged_resources(account) == {"Vpcs": 1, "Subnets": 1, "SecurityGroups": 2}
-    assert subscribers(account) == [QUEUE]
-    provision_pair(account)
-    assert tagged_resources(account) == {"Vpcs": 0, "Subnets": 0, "SecurityGroups": 0}
-    assert subscribers(account) == []
 
 
 def test_the_cloudformation_template_asks_for_the_same(account: Account) -> None:
@@ -222,5 +191,16 @@ def test_one_goes_without_the_other(account: Account, empty: set[tuple[str, str]
     run = account.play("destroy.yml", **PAIR_B, trading_destroy_confirm="pair-b")
     assert run.code == 0, run.output
     assert {kind for kind, _ in contents(account) - empty} == {"snapshot", "log group", "bucket"}
-    account.play("destroy.yml", **PAIR_B, trading_destroy_confirm="pair-b", trading_destroy_data="true")
+    remove(account, contents(account) - empty)
     assert contents(account) == empty
+
+
+def remove(account: Account, kept: set[tuple[str, str]]) -> None:
+    """Delete what destroy.yml has kept. test_life_of_an_environment tests how destroy.yml deletes it."""
+    for kind, name in kept:
+        if kind == "snapshot":
+            account.client("ec2").delete_snapshot(SnapshotId=name)
+        elif kind == "log group":
+            account.client("logs").delete_log_group(logGroupName=name)
+        else:
+            account.client("s3").delete_bucket(Bucket=name)

@@ -12,7 +12,7 @@ import pytest
 from .conftest import ROOT, Account
 from .inventory_of_account import contents
 
-COMMAND = ["ansible-playbook", "-i", "localhost,", str(ROOT / "playbooks/plan.yml")]
+PLAN = ["-i", "localhost,", str(ROOT / "playbooks/plan.yml")]
 
 
 def at_a_terminal(account: Account, answers: dict[str, str], *arguments: str) -> tuple[int, str]:
@@ -22,7 +22,7 @@ def at_a_terminal(account: Account, answers: dict[str, str], *arguments: str) ->
     """
     ours, theirs = os.openpty()
     with subprocess.Popen(
-        ["setsid", "--ctty", "--wait", *COMMAND, *arguments],
+        ["setsid", "--ctty", "--wait", *account.ansible_playbook, *PLAN, *arguments],
         cwd=account.folder,
         env=account.environment,
         stdin=theirs,
@@ -78,7 +78,7 @@ def test_at_a_terminal_only_what_was_not_given_is_asked_for(account: Account) ->
 
 def test_without_a_terminal_nothing_waits_and_both_are_refused_by_name(account: Account) -> None:
     done = subprocess.run(
-        COMMAND,
+        [*account.ansible_playbook, *PLAN],
         cwd=account.folder,
         env=account.environment,
         stdin=subprocess.DEVNULL,
@@ -88,5 +88,8 @@ def test_without_a_terminal_nothing_waits_and_both_are_refused_by_name(account: 
         timeout=120,
     )
     assert done.returncode != 0
-    for name in ("trading_operator_cidr is not set", "trading_public_key_file is not set"):
-        assert name in done.stdout + done.stderr
+    for words in (
+        *("trading_operator_cidr is not set", "checkip.amazonaws.com"),
+        *("trading_public_key_file is not set", "ssh-keygen"),
+    ):
+        assert words in done.stdout + done.stderr

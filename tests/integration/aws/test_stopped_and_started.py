@@ -46,6 +46,7 @@ THROTTLED = tuple(
     for action in ("CreateVpc", "CreateLogGroup", "CreateTopic", "PutMetricAlarm", "PutDashboard")
 )
 PUBLISHED = {"EngineUp": 1.0, "ClockOffset": 20.0, "MemoryUsed": 30.0, "DiskUsed": 10.0, "BackupAge": 20.0}
+QUEUE = {"protocol": "sqs", "endpoint": "arn:aws:sqs:us-east-1:123456789012:by-test"}
 MAIL = {"protocol": "email", "endpoint": "ops@example.com"}
 PENDING = "Not told of alarms until the link in the mail of AWS is followed: ops@example.com"
 PROBE = """
@@ -69,7 +70,7 @@ PROBE = """
 
 
 @pytest.fixture(scope="module")
-def provision(account: Account, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], dict[str, Any]]]:
+def provision(account: Account, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., dict[str, Any]]]:
     """Yield a function that provisions the host. At the end, destroy the environment.
 
     The function returns how later plays reach the host, and what the run printed.
@@ -79,9 +80,9 @@ def provision(account: Account, tmp_path_factory: pytest.TempPathFactory) -> Ite
     (folder / "collections").symlink_to(ROOT / "collections")
     playbook.write_text(textwrap.dedent(PROBE).format(provision=ROOT / "playbooks/provision.yml", reached=reached))
 
-    def run() -> dict[str, Any]:
-        given = json.dumps({"trading_tags": TAGS, "trading_alarm_subscriptions": [MAIL]})
-        done = account.play(str(playbook), "-e", given, **HOST)
+    def run(**more: Any) -> dict[str, Any]:
+        given = {"trading_alarm_subscriptions": [MAIL], **more}
+        done = account.play(str(playbook), "-e", json.dumps(given), **HOST)
         assert done.code == 0, done.output
         return {**json.loads(reached.read_text()), "output": done.output}
 
@@ -108,12 +109,30 @@ def notices(made: list[dict[str, Any]], *data: dict[str, float]) -> list[Notice]
     return [notice for notice in watch.notices if notice.state == "ALARM"]
 
 
+def tagged_resources(account: Account) -> dict[str, int]:
+    """Return how many resources of each kind have the tag that a user wanted."""
+    kinds = {"Vpcs": "describe_vpcs", "Subnets": "describe_subnets", "SecurityGroups": "describe_security_groups"}
+    wanted = [{"Name": f"tag:{key}", "Values": [value]} for key, value in TAGS.items()]
+    return {kind: len(getattr(account.client("ec2"), call)(Filters=wanted)[kind]) for kind, call in kinds.items()}
+
+
+def subscribers(account: Account) -> set[str]:
+    """Return the endpoints that are told of the alarms of the environment `stopped`."""
+    topics = [one["TopicArn"] for one in account.client("sns").list_topics()["Topics"]]
+    (topic,) = [arn for arn in topics if arn.endswith(":trading-stopped-alarms")]
+    return {
+        one["Endpoint"] for one in account.client("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+    }
+
+
 def test_a_stopped_host_is_started_and_reached_at_its_new_address(
-    account: Account, provision: Callable[[], dict[str, Any]]
+    account: Account, provision: Callable[..., dict[str, Any]]
 ) -> None:
     account.order_faults(*NOT_YET_HEARD_OF, *THROTTLED)
-    first = provision()
+    first = provision(trading_tags=TAGS, trading_alarm_subscriptions=[MAIL, QUEUE])
     account.order_faults()
+    assert tagged_resources(account) == {"Vpcs": 1, "Subnets": 1, "SecurityGroups": 2}
+    assert subscribers(account) == {MAIL["endpoint"], QUEUE["endpoint"]}
     assert (account.folder / "ssh").stat().st_mode & 0o777 == 0o700  # where the host keys go
     (host,) = instances(account, "stopped")
     assert {tag["Key"]: tag["Value"] for tag in host["Tags"]}.items() >= TAGS.items()
@@ -136,6 +155,8 @@ def test_a_stopped_host_is_started_and_reached_at_its_new_address(
     assert taken["PublicIp"] == first["host"]
 
     second = provision()
+    assert tagged_resources(account) == {"Vpcs": 0, "Subnets": 0, "SecurityGroups": 0}
+    assert subscribers(account) == {MAIL["endpoint"]}
     (started,) = instances(account, "stopped")
     assert started["State"]["Name"] == "running"
     assert second["host"] == started["PublicIpAddress"] != first["host"]
@@ -148,7 +169,7 @@ def test_a_stopped_host_is_started_and_reached_at_its_new_address(
 
 
 def test_who_has_not_confirmed_is_named_by_the_diagnosis_until_it_is_done(
-    account: Account, provision: Callable[[], dict[str, Any]], tmp_path: Path
+    account: Account, provision: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
     if not instances(account, "stopped"):
         provision()
@@ -168,14 +189,14 @@ def test_who_has_not_confirmed_is_named_by_the_diagnosis_until_it_is_done(
 
 
 def test_another_architecture_is_refused_and_a_type_that_does_not_pass_is_taken_back(
-    account: Account, provision: Callable[[], dict[str, Any]], tmp_path: Path
+    account: Account, provision: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
     """Use an API whose hosts never answer SSH. The larger type therefore fails when it is configured and measured."""
     if not instances(account, "stopped"):
         provision()
     (before,) = instances(account, "stopped")
-    tags = ("-e", json.dumps({"trading_tags": TAGS, "trading_alarm_subscriptions": [MAIL]}))
-    foreign = account.play("resize.yml", *tags, **HOST, trading_instance_type="c5.4xlarge", trading_budget_usd="1000")
+    mail = ("-e", json.dumps({"trading_alarm_subscriptions": [MAIL]}))
+    foreign = account.play("resize.yml", *mail, **HOST, trading_instance_type="c5.4xlarge", trading_budget_usd="1000")
     assert foreign.code != 0
     assert "c5.4xlarge is x86_64, and trading-stopped-1 is not" in foreign.output
     assert instances(account, "stopped") == [before]
@@ -192,7 +213,7 @@ def test_another_architecture_is_refused_and_a_type_that_does_not_pass_is_taken_
         "aws_instance_logs_dir": str(tmp_path / "logs"),
     }
     run = account.play(
-        "resize.yml", *tags, **HOST, trading_instance_type="c6g.large", trading_budget_usd="1000", **steps
+        "resize.yml", *mail, **HOST, trading_instance_type="c6g.large", trading_budget_usd="1000", **steps
     )
     assert run.code != 0
     assert "trading-stopped-1 becomes c6g.large (0.068 USD an hour)" in run.output, run.output
