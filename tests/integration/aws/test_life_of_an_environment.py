@@ -52,7 +52,7 @@ def test_check_mode_on_an_empty_account_lists_what_would_be_made_and_makes_nothi
 def test_the_first_run_makes_the_hosts_as_promised(account: Account) -> None:
     run = account.play("provision.yml", **LIFE)
     assert run.code == 0, run.output
-    assert run.ok <= 60
+    assert run.ok <= 62
 
     hosts = instances(account, "life")
     assert [name(host) for host in hosts] == ["trading-life-1", "trading-life-2"]
