@@ -41,7 +41,10 @@ class Grub:
         return _words(line[1]) if line else []
 
     def files(self, ours: Ours) -> tuple[str, str]:
-        """Return the drop-in's present and wanted text. They differ after a run that was killed."""
+        """Return the text that the drop-in has, and the text that it should have.
+
+        A run that was killed leaves a drop-in with an old text, so the boot arguments alone do not tell what to do.
+        """
         return undo.read_file(self._drop_in), _drop_in_text(ours) if ours.added else ""
 
     def apply(self, change: Change) -> None:

@@ -125,7 +125,10 @@ def conflict_with_host(cidr: IPv4Network, own_links: frozenset[str]) -> str | No
 
 @dataclass(frozen=True)
 class Subnet:
-    """A subnet of the API that is in use. Its devices are named after its id, which no other sandbox has."""
+    """A subnet that was created through EC2's API, and in which at least one instance runs.
+
+    Its network devices are named after its id, because no other sandbox has a subnet with this id.
+    """
 
     id: str
     cidr: IPv4Network

@@ -1,4 +1,4 @@
-"""Ten thousand clients connect to telemetry and disconnect. Afterwards no memory and no file descriptor is in use.
+"""Ten thousand clients connect to telemetry and disconnect. Afterwards telemetry uses no more memory and descriptors.
 
 Python itself reports how much memory the process uses. Resident memory is not used, because it also contains what the
 allocator keeps from the busiest moment. That amount is larger on a slow machine. It could hide a leak or look like one.
