@@ -2,7 +2,8 @@
 
 A module of amazon.aws uses most of its CPU time to import boto3 and to compile its own files. A server does this once.
 For each module, Ansible starts a small client, which passes its arguments, environment and open files to the server.
-The server forks, and the child runs the module as a new interpreter would.
+The server forks, and the child runs the module as a new interpreter would. A call with other options than a module's,
+such as -m, gets a new interpreter.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from typing import Any, NoReturn
 SERVICES = ("ec2", "iam", "sts", "cloudwatch", "logs", "sns", "ssm", "s3")
 CLIENT = """#!{python} -ISB
 import array, json, os, socket, sys
+if sys.argv[1:2] and sys.argv[1].startswith("-") and sys.argv[1] != "-c":
+    os.execv({python!r}, [{python!r}, *sys.argv[1:]])
 given = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
 with socket.socket(socket.AF_UNIX) as server:
     server.connect({address!r})

@@ -25,6 +25,12 @@ FLAGS = (
 WAIT_S = 20.0
 POLL_S = 0.1
 
+NAVIGATED = "Inspected target navigated or closed"
+
+
+class NavigatedError(AssertionError):
+    """The page changed to another one while a command ran."""
+
 
 class Browser:
     """One tab of the browser."""
@@ -69,7 +75,8 @@ class Browser:
             message = self._message()
             if message.get("id") == self._number:
                 if "error" in message:
-                    raise AssertionError(f"{method}: {message['error']}")
+                    kind = NavigatedError if message["error"]["message"] == NAVIGATED else AssertionError
+                    raise kind(f"{method}: {message['error']}")
                 result: dict[str, Any] = message["result"]
                 return result
             self._note(message)
@@ -94,9 +101,16 @@ class Browser:
     def wait_for(self, expression: str) -> None:
         """Wait until a JavaScript expression is true. Raises AssertionError after WAIT_S seconds."""
         deadline_s = time.monotonic() + WAIT_S
-        while not self.value(expression):
+        while not self._is_true(expression):
             assert time.monotonic() < deadline_s, f"never became true: {expression}"
             time.sleep(POLL_S)
+
+    def _is_true(self, expression: str) -> bool:
+        """Return whether an expression is true. It is not while the page changes to another one."""
+        try:
+            return bool(self.value(expression))
+        except NavigatedError:
+            return False
 
     def screenshot(self, path: Path, *, whole: bool = True) -> None:
         """Write a screenshot to the file `path`: of the whole page, or only of its visible part."""
