@@ -97,7 +97,7 @@ _NO_TRAIL = (
 
 
 def ours_in(text: str, environment: str, known: set[str]) -> bool:
-    """Return whether an event's text names the environment: by its tag, by a name of a resource, or by a known id."""
+    """Return whether an event's text names the environment: by its tag, by a resource's name, or by a known id."""
     name = re.escape(environment)
     tag = rf'"key":\s*"Environment",\s*"value":\s*"{name}"'
     # The environment prod must not match names of the environment prod-b, which begin with trading-prod-b. Names of
@@ -110,7 +110,7 @@ def ours_in(text: str, environment: str, known: set[str]) -> bool:
 
 
 def learned_from(detail: dict[str, Any]) -> set[str]:
-    """Return the ids of the resources that a request created: ids in the response that the request did not have."""
+    """Return the ids of the resources that a request created: the ids that only its response contains."""
     answer, request = (json.dumps(detail.get(key)) for key in ("responseElements", "requestParameters"))
     return set(_ID.findall(answer)) - set(_ID.findall(request))
 

@@ -71,7 +71,7 @@ _AMAZON = re.compile(r'^ID="?amzn"?$', re.MULTILINE)
 
 
 def of_apt(simulated: str) -> tuple[list[str], list[str]]:
-    """Return two lists of packages that a simulated upgrade by apt-get would install.
+    """Return two lists of the packages that an upgrade by apt-get would install, from the output of a simulation.
 
     The first list has the security updates, the second all other updates.
     """
@@ -82,7 +82,7 @@ def of_apt(simulated: str) -> tuple[list[str], list[str]]:
 
 
 def of_dnf(advisories: str, updates: str) -> tuple[list[str], list[str]]:
-    """Return the packages in dnf's list of security advisories, and the names of other packages with an update."""
+    """Return two lists: the packages in dnf's list of security advisories, and all other packages with an update."""
     security = sorted(set(_ADVISORY.findall(advisories)))
     names = sorted({line.split()[0] for line in updates.splitlines() if len(line.split()) == 3})
     return security, [

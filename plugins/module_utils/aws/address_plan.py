@@ -27,7 +27,10 @@ def _name(vpc: Mapping[str, Any], tags: Mapping[str, str]) -> str:
 
 
 def problems(vpcs: Sequence[Mapping[str, Any]], own_tags: Mapping[str, str], vpc_cidr: str) -> Iterator[str]:
-    """Yield why the environment cannot use ``vpc_cidr`` in this region. ``own_tags`` identify its own VPC."""
+    """Yield why the environment cannot use the network ``vpc_cidr`` in this region.
+
+    ``own_tags`` are the tags by which the environment's own VPC is recognised.
+    """
     others = []
     for vpc in vpcs:
         tags = {tag["Key"]: tag["Value"] for tag in vpc.get("Tags", [])}

@@ -64,7 +64,7 @@ _COMPOSITE_ALARM_KEYS = (
 
 
 def _normal(alarm: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
-    """Return the alarm's settings in comparable form, with all defaults.
+    """Return the alarm's settings in comparable form. Settings that the alarm lacks get their default.
 
     A list is sorted when its order has no meaning.
     """
@@ -88,7 +88,7 @@ def _normal(alarm: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
 def settings(alarm: Mapping[str, Any]) -> dict[str, Any]:
     """Return an alarm's settings in comparable form.
 
-    ``alarm`` is the structure to put, or the one that DescribeAlarms returned. An alarm with an AlarmRule is a
+    ``alarm`` is an alarm that a user wants, or one that DescribeAlarms returned. An alarm with an AlarmRule is a
     composite alarm, and any other alarm is a metric alarm.
     """
     return _normal(alarm, _COMPOSITE_ALARM_KEYS if alarm.get("AlarmRule") else _METRIC_ALARM_KEYS)
@@ -98,7 +98,7 @@ def settings(alarm: Mapping[str, Any]) -> dict[str, Any]:
 class AlarmPlan:
     """The changes to make: alarms to put, and names of alarms to delete.
 
-    A composite alarm is put after the alarms that it names, and deleted before them.
+    A composite alarm is put after the alarms that its rule names, and deleted before them.
     """
 
     put: list[dict[str, Any]]

@@ -32,7 +32,7 @@ class UnknownPriceError(Exception):
 
 
 class Line(NamedTuple):
-    """One line of the estimate: the item, its calculation, and USD a month rounded to cents."""
+    """One line of the estimate: the item, how its cost is calculated, and the cost in USD a month, rounded to cents."""
 
     what: str
     how: str
@@ -110,7 +110,7 @@ def _puts(used: Amounts, gib_per_day: Decimal) -> int:
     """Return how many objects all hosts together put into the bucket in a month.
 
     The RPO (recovery point objective) is the longest time whose orders may be lost. A host puts two objects into the
-    bucket in each RPO, and one more each time that an object is full.
+    bucket per RPO. In addition it puts one for each amount of data that fills an object (_OBJECT_GIB).
     """
     regular = _plain(2 * _DAY_S * _MONTH_DAYS) / used.backup_rpo_seconds
     return math.ceil((regular + gib_per_day * _MONTH_DAYS / _OBJECT_GIB) * used.backup_hosts)
@@ -212,7 +212,7 @@ def table(lines: list[Line]) -> list[str]:
 
 
 def side_by_side(lines: list[Line], used: Amounts, offers: Sequence[Mapping[str, Any]], hours: Any) -> list[str]:
-    """Return one text for each offer (see offers.py): the month's total when the instances are paid in this way.
+    """Return one text for each offer (see offers.py), with the month's total if the instances are paid that way.
 
     ``hours`` are the hours in a month in which the instances run.
     """

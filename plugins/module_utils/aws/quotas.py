@@ -63,7 +63,7 @@ def vcpus_in_use(instances: Sequence[Mapping[str, Any]], spot: bool) -> int:
 
 
 def rows(limits: Mapping[str, float | None], used: Mapping[str, int]) -> list[dict[str, Any]]:
-    """Return one row per quota with the keys name, code, counts (what it counts), limit, used and left.
+    """Return one dictionary per quota with the keys name, code, counts (what it counts), limit, used and left.
 
     ``limit`` and ``left`` are None when the limit is unknown.
     """
@@ -78,7 +78,7 @@ def rows(limits: Mapping[str, float | None], used: Mapping[str, int]) -> list[di
 
 
 def shortages(found: Sequence[Mapping[str, Any]], needed: Mapping[str, int]) -> Iterator[str]:
-    """Yield a sentence for each quota that leaves less than the deployment needs."""
+    """Yield a sentence for each quota of which less is left than the deployment needs."""
     for row in found:
         wanted = needed.get(row["name"], 0)
         if row["left"] is not None and wanted > row["left"]:
