@@ -121,7 +121,7 @@ class OrderReplace(NamedTuple):
 
 
 class Trade(NamedTuple):
-    """An execution against an order that was not displayed. So `reference`, which is the order's number, is 0."""
+    """An execution against an order that was not displayed. So the order's number, `reference`, is sent as 0."""
 
     locate: int
     tracking: int
