@@ -20,7 +20,10 @@ _hooks = Hooks()
 
 
 def install(hooks: Hooks) -> None:
-    """Let embedded_ec2.groups manage the groups, and answer requests about hooks, refreshes and activities."""
+    """Let the module embedded_ec2.groups manage the groups.
+
+    Also answer requests about hooks, refreshes and activities.
+    """
     global _hooks
     _hooks = hooks
     if FakeAutoScalingGroup.set_desired_capacity.__module__ == __name__:
@@ -207,7 +210,7 @@ def _put_hook(backend: AutoScalingBackend, group_name: str, asked: dict[str, Any
 def _take_hooks() -> None:
     """Make lifecycle hooks effective.
 
-    moto only stores hooks, with another role and queue than the request had. It never waits for them.
+    moto only stores hooks, with another role and queue than the request had. It never waits until a hook is completed.
     """
 
     def put_lifecycle_hook(self: AutoScalingResponse) -> ActionResult:

@@ -66,7 +66,7 @@ def _keep_alarms_that_others_stand_on() -> None:
 
 
 def _notify_topics() -> None:
-    """Publish state changes to topics. moto does not run actions."""
+    """Send a message to an alarm's topics when its state changes. moto does not run actions of alarms."""
     update = Alarm.update_state
 
     def update_state(self: Alarm, reason: str, reason_data: str, state_value: str) -> None:

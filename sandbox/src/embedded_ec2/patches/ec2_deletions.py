@@ -33,7 +33,10 @@ def install(hooks: Hooks) -> None:
 
 
 def _going(backend: EC2Backend) -> dict[str, tuple[NetworkInterface, float]]:
-    """Return interface id → (interface, time at which it is gone) for the interfaces that are being deleted."""
+    """Return the network interfaces that are being deleted.
+
+    The result is a dictionary: interface id → (interface, time at which it is gone).
+    """
     going: dict[str, tuple[NetworkInterface, float]] = backend.__dict__.setdefault("interfaces_going", {})
     for identity in [identity for identity, (_, gone_at) in going.items() if time.monotonic() >= gone_at]:
         del going[identity]

@@ -10,7 +10,7 @@ from embedded_ec2.patches import replace
 
 
 def install(hooks: Hooks) -> None:
-    """Report a subnet's IPv6 networks in the API's form, and find subnets by them."""
+    """Report a subnet's IPv6 networks in the API's form, and find subnets by their IPv6 networks."""
     original: Callable[..., Any] = Subnet.get_filter_value
 
     def get_filter_value(self: Subnet, filter_name: str, method_name: str | None = None) -> Any:

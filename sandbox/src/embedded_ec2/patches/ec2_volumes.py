@@ -10,7 +10,7 @@ from embedded_ec2.patches import replace
 
 
 def install(hooks: Hooks) -> None:
-    """Report an empty SnapshotId, and MultiAttachEnabled, as AWS does. The modules of amazon.aws read them."""
+    """Report an empty SnapshotId, and MultiAttachEnabled, as AWS does. The modules of amazon.aws read both fields."""
     create: Callable[..., Any] = EC2Backend.create_volume
 
     def create_volume(self: EC2Backend, *args: Any, **kwargs: Any) -> Any:

@@ -11,7 +11,8 @@ from embedded_ec2.patches import replace
 def install(hooks: Hooks) -> None:
     """Accept GET and DELETE requests of REST services.
 
-    moto rejects them, because it computes the signature with the query or the headers instead of an empty body.
+    moto rejects these requests, because it computes the signature with the query or the headers instead of an empty
+    body.
     """
     original = IAMRequest._create_aws_request
 
