@@ -222,7 +222,10 @@ def is_restored(password: Path, hashed: Path, given: str | None) -> bool:
 
 
 def is_as_given(password: Path, given: str | None) -> bool:
-    """Return whether the host has a password for the account, which is the given one if one is given."""
+    """Return whether the host has a password for the account.
+
+    If the user has given a password, the host's password must also be equal to it.
+    """
     if not password.exists():
         return False
     return given is None or password.read_text(encoding="utf-8", errors="surrogateescape") == given + "\n"

@@ -107,7 +107,7 @@ def _changed(result: str) -> bool:
 
 
 def denials(log: str) -> list[str]:
-    """Return the requests that AWS refused for a missing permission: actions such as "ec2:RunInstances".
+    """Return the actions that AWS refused for a missing permission, from a log. Such an action is "ec2:RunInstances".
 
     When the log names no action, return the error codes, such as "AccessDenied".
     """

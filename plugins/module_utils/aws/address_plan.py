@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Checks whether a VPC's network overlaps another VPC of the account. It takes what DescribeVpcs returned.
+"""A function that checks whether a VPC's network overlaps another VPC of the AWS account, from DescribeVpcs's answer.
 
 AWS allows VPCs that overlap, but two such VPCs can never be connected. The network of a VPC cannot be changed.
 """

@@ -1,10 +1,11 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Compares CloudWatch alarms and checks dashboards, for the modules cloudwatch_alarms and cloudwatch_dashboard.
+"""Functions that compare CloudWatch alarms and check dashboards.
 
-The functions take and return structures of the API, and send no requests. Sources: CloudWatch API reference,
-PutMetricAlarm, PutCompositeAlarm and "Dashboard body structure and syntax".
+The modules cloudwatch_alarms and cloudwatch_dashboard use them. The functions take and return structures of the API,
+and send no requests. Sources: CloudWatch API reference, PutMetricAlarm, PutCompositeAlarm and "Dashboard body structure
+and syntax".
 """
 
 from __future__ import annotations

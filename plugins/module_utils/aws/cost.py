@@ -1,10 +1,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Estimates what a deployment costs in a month, from the prices in files/prices.yml and the amounts in use.
+"""Functions that estimate what a deployment costs in a month, from the prices in files/prices.yml and the amounts used.
 
-The module cost_estimate uses it. AWS's free amounts apply to the whole account. If other deployments use them up, this
-estimate is too low by their value.
+The module cost_estimate uses them. AWS's free amounts apply to the whole AWS account. If other deployments use these
+amounts up, the estimate is too low by their value.
 """
 
 from __future__ import annotations
@@ -143,7 +143,8 @@ def busy_backup(prices: Mapping[str, Any], used: Amounts) -> list[str]:
 def instance_month(prices: Mapping[str, Any], instance_type: str, per_hour: Any = None) -> Decimal:
     """Return the cost in USD of one instance in a month of 730 hours.
 
-    ``per_hour`` replaces the table's price. Raises UnknownPriceError when the table does not have the type.
+    ``per_hour`` is a price in USD that replaces the table's price. Raises UnknownPriceError when it is not given and
+    the table does not have the type.
     """
     if per_hour is None:
         if instance_type not in prices["instance_per_hour"]:

@@ -37,7 +37,7 @@ class BackupError(Exception):
 
 
 class Part(NamedTuple):
-    """An object of the bucket, and the SHA-256 of its content from its name."""
+    """An object of the bucket: its name, and the SHA-256 of its content, which the name contains."""
 
     key: str
     digest: str
@@ -206,7 +206,10 @@ def _instance(user: str) -> str:
 
 
 def _read(objects: Mapping[str, tuple[str, datetime]]) -> _Found:
-    """Return the objects of a series by kind. Raises BackupError for a name of no known kind."""
+    """Return the objects of a series, sorted by kind: ranges, seals, snapshots and files.
+
+    Raises BackupError for an object whose name belongs to no known kind.
+    """
     found = _Found({}, {}, {}, {})
     at: dict[str, tuple[datetime, str]] = {}
     for name, (key, came) in objects.items():

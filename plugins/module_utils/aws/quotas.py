@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Compares an AWS account's quotas with a deployment's needs, for the module service_quota_info.
+"""Functions that compare an AWS account's quotas with a deployment's needs, for the module service_quota_info.
 
 The codes are from the Service Quotas console, services "Amazon Elastic Compute Cloud" (ec2) and "Amazon Virtual Private
 Cloud" (vpc).

@@ -85,7 +85,7 @@ def _units_of(partition: str) -> dict[str, str]:
 
 
 def _as_one(readings: Readings, partition: str) -> Readings:
-    """Return the readings as if the partition's engine were the host's only engine.
+    """Return the readings of a host as if the engine of this partition were the host's only engine.
 
     The units of other partitions keep their names, so that rules still know them as units of this collection.
     """

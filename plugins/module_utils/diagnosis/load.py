@@ -93,7 +93,7 @@ def numbers_of(text: str) -> list[int]:
 
 
 def difference(before: Look, after: Look, seconds: float, ticks_per_s: int) -> dict[str, Any]:
-    """Return what happened between two readings that are `seconds` apart.
+    """Return how much the CPUs and processes were used between two readings that are `seconds` seconds apart.
 
     `cpus` has for each CPU the shares (0 to 1) of its time that it spent in each kind of work. `processes` are the
     busiest ones, each with its share of one CPU and its bytes per second.

@@ -32,9 +32,9 @@ _CROSS_CONFIGURATION = "_sysconfigdata_of_the_host"
 
 
 def obstacle(python_version: str, architecture: str) -> str:
-    """Return why this controller cannot compile for hosts of this kind, and what to do about it.
+    """Return why this controller cannot compile the engine for hosts of this kind, and what to do about it.
 
-    Return an empty text when it can.
+    Return an empty text when it can. A kind of host is a version of Python and an architecture.
     """
     own_version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     if platform.system() != "Linux":

@@ -30,7 +30,10 @@ NO_FILE = {"PIP_CONFIG_FILE": os.devnull}
 
 
 def none_of_them(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return environment variables that make pip ignore all settings. pip treats an empty variable as unset."""
+    """Return environment variables that make pip ignore all settings.
+
+    They replace the variables that now set something by empty ones, which pip treats as unset.
+    """
     return {**{name: "" for name in environment if name.startswith("PIP_")}, **NO_FILE}
 
 

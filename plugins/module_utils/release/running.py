@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Gives modules on a host access to the engine's systemd unit, and to the program `trading-engine` of a release."""
+"""Classes by which modules on a host use the engine's systemd unit and the program `trading-engine` of a release."""
 
 from __future__ import annotations
 

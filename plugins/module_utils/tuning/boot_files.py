@@ -43,7 +43,7 @@ Assignment = tuple[str, str, str]
 
 
 def overriding(later: list[Assignment], values: dict[str, str]) -> dict[str, str]:
-    """Return, for each key that a later file sets to another value, a text with that file's name and value."""
+    """Return one text for each key that a later file sets to another value: that file's name, and its value."""
     found: dict[str, str] = {}
     by_path = {kernelfs.path_of(name): name for name in values}
     for file, pattern, value in later:

@@ -162,7 +162,7 @@ def _number(name: str, text: str) -> int:
 
 
 def twin_of(path: str) -> str | None:
-    """Return the *_ratio key that belongs to a *_bytes key, or None for any other key.
+    """Return the sysctl key *_ratio that belongs to a key *_bytes, or None for any other key.
 
     When one of the two is set, the kernel sets the other to zero. Source: Documentation/admin-guide/sysctl/vm.rst,
     dirty_bytes.
@@ -255,7 +255,7 @@ def roll_back(store: Store, planned: Plan, outcomes: list[Outcome]) -> list[str]
 
 
 def summary(name: str, outcomes: list[Outcome]) -> list[dict[str, str]]:
-    """Return one knob per status for many similar settings, such as those of 192 CPUs."""
+    """Return one entry (knob) per status for many similar settings, such as those of 192 CPUs."""
     knobs = []
     for status in STATUSES:
         group = [outcome for outcome in outcomes if outcome.status == status]

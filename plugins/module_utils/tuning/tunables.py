@@ -20,14 +20,17 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.settings
 
 @dataclasses.dataclass(frozen=True)
 class Host:
-    """The facts of a host on which conditions and derived values depend."""
+    """The facts about a host on which the conditions and values of tunables depend."""
 
     cpus: int
     ram_kib: int
 
     @classmethod
     def of(cls, root: Path) -> Host:
-        """Read the facts below a root directory. Raises TuningError when /sys or /proc lack them."""
+        """Return the facts about the host whose files are below a root directory.
+
+        Raises TuningError when /sys or /proc lack them.
+        """
         return cls(len(topology.usable_cpus(root)), topology.ram_kib(root))
 
 
