@@ -17,7 +17,10 @@ COMPLETE = "complete"
 
 
 def host_prefix(user_id: str, host: str) -> str:
-    """Return the prefix of all objects of a host. The bucket's policy allows a host only keys with its `user_id`."""
+    """Return the beginning of the names of all objects of a host.
+
+    The bucket's policy allows a host only names with its `user_id`.
+    """
     return f"hosts/{user_id}/{host}/"
 
 

@@ -168,8 +168,9 @@ class Shipper:
     def _segment(self, present: list[int], now_s: float) -> bool:
         """Send the part of the current segment that is due. Return whether the segment is now complete in the bucket.
 
-        A segment is sealed, that is, it does not change any more, once a later segment exists. The bytes of the last
-        segment are due when half of `rpo_seconds` has passed, so that not every call of `look` makes an object.
+        A segment does not change any more (it is sealed) once a later segment exists. Then all its bytes are due. The
+        bytes of the last segment are due when all data was sent more than half of `rpo_seconds` ago. So not every call
+        of `look` makes an object.
         """
         sent = self._sent
         if sent.segment not in present:

@@ -1,6 +1,6 @@
-"""The choice of CPUs for the load generator.
+"""Functions that choose CPUs for the load generator.
 
-It also decides whether the generator may spin on its CPU, that is, wait without sleeping.
+They also decide whether the generator may spin on its CPU, that is, wait without sleeping.
 """
 
 import os

@@ -59,10 +59,10 @@ class Disturbance:
 
 @dataclass
 class Seen:
-    """What the records of all hosts show. All times are by the generator's clock.
+    """What the records of all hosts show about disturbances. All times are by the generator's clock.
 
     `real_time` are the times in which a real-time task of another program ran. `stalls` are the times in which the
-    engine was stalled.
+    engine served no client.
     """
 
     disturbances: list[Disturbance] = field(default_factory=list)
@@ -130,7 +130,10 @@ def offset_of(record: Record, recording: Recording) -> Offset | None:
 
 
 def see(records: Sequence[tuple[Record, Offset]]) -> Seen:
-    """Return what the records of the hosts show. Each record comes with the clock offset of its host."""
+    """Return what the records of the hosts show about disturbances.
+
+    Each record comes with the clock offset of its host.
+    """
     seen = Seen()
     marks: list[Mark] = []
     for number, (record, offset) in enumerate(records):

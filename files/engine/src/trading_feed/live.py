@@ -59,7 +59,7 @@ class Live:
 
     @property
     def follows(self) -> bool:
-        """Whether the feed reads the ring. Otherwise the log files are the only source of messages."""
+        """Whether the feed reads the ring buffer. Otherwise it gets messages only from the log files."""
         return self._reader is not None
 
     def check(self, wanted: bool) -> None:
@@ -81,7 +81,10 @@ class Live:
         self._reader.publish_times()
 
     def look(self) -> bool:
-        """Read the new messages from the ring and send them to the subscribers. Return whether there were any."""
+        """Read the new messages from the ring buffer and send them to the subscribers.
+
+        Return whether there were any.
+        """
         reader = self._reader
         if reader is None:
             return False

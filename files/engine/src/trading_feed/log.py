@@ -2,8 +2,8 @@
 
 The directory holds files named `<session, 10 characters>-<number of the first message, 20 digits>.itch`. In a file the
 length of each message (u16) stands before it; NASDAQ calls this format BinaryFILE. The files only grow, with one
-exception. An engine that restarts may truncate the newest file, and then writes the same bytes again. So known offsets
-stay valid. Until the bytes are there again, the reader finds nothing new.
+exception. An engine that restarts may truncate the newest file. It then writes the same bytes again. So offsets that
+the reader knows stay valid. Until the bytes are there again, the reader finds nothing new.
 """
 
 import os
@@ -128,9 +128,9 @@ class Log:
         return self._sessions.get(name) if name else self.current
 
     def next_sequence(self, session: Session) -> int:
-        """Return the number of the session's next message, which is one more than that of the last known message.
+        """Return the number that the session's next message will have.
 
-        The last known message is in a file or in the tail.
+        It is one more than the number of the last known message, which is in a file or in the tail.
         """
         known = session.next_sequence
         return max(known, self.tail.following) if self.tail.session == session.name else known

@@ -123,7 +123,7 @@ def _ask_kernel() -> Clock | None:
 
 
 def judged(timex: Timex, state: int) -> Clock:
-    """Return the state of the clock from the values and the return code of adjtimex(2)."""
+    """Return the state of the clock, computed from the values and the return code of the call adjtimex(2)."""
     if state == _TIME_ERROR:
         return Clock("kernel")
     if timex.status & _STA_PLL:

@@ -191,7 +191,10 @@ def served(http: Table, access: Table, address: str, port: int) -> dict[str, Any
 
 
 def tables(top: Table, key: str) -> list[Table]:
-    """Return the tables in a list that the file writes as [[key]]. Raises ConfigError if the value is no such list."""
+    """Return the tables that the TOML file lists as [[key]].
+
+    Raises ConfigError if the value of the key is no such list.
+    """
     values = top.take(key, [])
     if not isinstance(values, list):
         raise top.wrong(key, f"tables [[{key}]]", values)

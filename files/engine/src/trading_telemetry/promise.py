@@ -40,7 +40,7 @@ def target_us(targets: Targets, statistic: str) -> float:
 
 
 def broken(figures: Figures, targets: Targets) -> Iterator[str]:
-    """Yield a text such as "p99 is 2100 µs, target 2000 µs" for each figure that is not within its target."""
+    """Yield a text for each figure that is not within its target, such as "p99 is 2100 µs, target 2000 µs"."""
     for name in PROMISED:
         if figures[name] >= target_us(targets, name):
             yield f"{name} is {figures[name]:.0f} µs, target {target_us(targets, name):g} µs"

@@ -9,7 +9,7 @@ _NO_CONTROL: Final = re.compile(rb"[ -~\xa0-\xff]*").fullmatch
 
 
 def is_text(field: bytes) -> bool:
-    """Return whether the text has no control character of ISO 8859-1.
+    """Return whether the text has no control character of the character set ISO 8859-1.
 
     The function has two tests. The first is faster, and most texts pass it.
     """

@@ -1,7 +1,7 @@
 """The checks of a newly started release before order entry is opened. The command `trading-engine gate` makes them.
 
 The running engine must be of the same version as this command, and must not have failed. Its state must be that of the
-snapshot which the engine before it wrote. An order of a test account must be rejected because order entry is closed.
+snapshot that the previous engine wrote. An order of a test account must be rejected because order entry is closed.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ class RingWriter:
         os.rename(fresh, path)
 
     def begin(self, session: str, next_sequence: int) -> None:
-        """Begin a session, whose next message has the number `next_sequence`."""
+        """Begin a session in the ring. Its next message has the number `next_sequence`."""
         self._session = session.encode("ascii")
         self._next = next_sequence
         self._epoch += 1
@@ -194,7 +194,7 @@ class RingReader:
         return (status.st_dev, status.st_ino) != self._identity or self._map[_LEFT_AT] != 0
 
     def join(self) -> None:
-        """Continue at the position that the writer has last published. Earlier records are skipped."""
+        """Continue reading at the position that the writer has last published. Earlier records are skipped."""
         head = self._head()
         if head is not None:
             self._position, following, self._epoch, self.session = head

@@ -160,7 +160,7 @@ class Stats:
 
 
 def _counts_of(core: Core) -> list[int]:
-    """Return the values of the core's counters in the catalogue's order."""
+    """Return the values of the core's counters, in the order in which the catalogue lists them."""
     return [taken.value(core) for taken in _COUNTERS_OF[_CORE]]
 
 

@@ -282,7 +282,10 @@ def put_on_disk(path: Path) -> None:
 
 
 def end_of(path: Path) -> int:
-    """Return the offset after the last good record of the journal's last segment. Raises JournalError."""
+    """Return the offset after the last undamaged record of the journal's last segment.
+
+    Raises JournalError when the journal is damaged.
+    """
     return HEADER.size + sum(RECORD.size + len(record.payload) for record in read_segment(path, last=True))
 
 

@@ -1,7 +1,8 @@
 """A log of numbered messages: the replies to an account, or the market data.
 
 The log is a copy of outputs that a replay of the journal would produce again. So it may be written later than the
-outputs are sent. A start removes messages that the journal does not imply, and the replay adds those that are missing.
+outputs are sent. When the engine starts, it removes messages that the journal does not imply. The replay of the journal
+adds those that are missing.
 
 A file is named by the session and the number of the file's first message. Before each message stands its length, a u16.
 This is the format of ITCH's files, and also that of SoupBinTCP's packets.

@@ -166,7 +166,7 @@ def _load_account(account: Account, saved: dict[str, Any], data: bytes, at: int)
 
 
 def _load_orders(core: Core, book: Book, data: bytes) -> list[Order]:
-    """Load the orders of a book, and return those that expire."""
+    """Load the orders of one book from a snapshot. Return those of them that expire."""
     accounts = core.by_number
     ending = []
     without_firm: dict[bytes, Terms] = {}
@@ -237,9 +237,9 @@ def write(directory: Path, core: Core, head: SnapshotHead) -> Path:
 
 
 def read(path: Path, core: Core | None) -> SnapshotHead:
-    """Check a snapshot file completely, load it into `core` unless that is None, and return its head.
+    """Check a snapshot file completely, load it into `core` unless `core` is None, and return the snapshot's head.
 
-    Raises SnapshotError when the file is damaged or cannot be read.
+    The head is the snapshot's position in the journal. Raises SnapshotError when the file is damaged or cannot be read.
     """
     try:
         data = path.read_bytes()

@@ -153,7 +153,10 @@ class BrokenTrade(NamedTuple):
 
 
 class _ItchLayout(Layout[Message], Generic[Message]):
-    """A Layout for ITCH. The third field, the time, has 48 bits, for which `struct` has no code."""
+    """The layout of the bytes of an ITCH message. The third field, the time, has 48 bits.
+
+    The module `struct` has no code for 48 bits.
+    """
 
     def __init__(self, code: str, message: type[Message], body: str) -> None:
         super().__init__(code, message, "HH6s" + body)
