@@ -162,7 +162,10 @@ def all_groups() -> list[FakeAutoScalingGroup]:
 
 
 class Watcher:
-    """Checks every group repeatedly, from the first group's creation until no group is left."""
+    """The object that takes a turn for every Auto Scaling group repeatedly (see `look`).
+
+    It works from the creation of the first group until no group is left.
+    """
 
     def __init__(self, targets: Targets | None = None) -> None:
         self.targets = targets or Targets()

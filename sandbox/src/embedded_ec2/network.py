@@ -251,7 +251,7 @@ class Router:
         self._bring_up(leg)
 
     def plug_in_tap(self, leg: Leg) -> None:
-        """Make the link for an emulated machine, which has its own network card."""
+        """Make a network link (a tap device) to an emulated machine, which has its own network card."""
         run("ip", "-n", self.netns, "tuntap", "add", "dev", leg.router_link, "mode", "tap")
         self._bring_up(leg)
 

@@ -1,4 +1,7 @@
-"""moto changes Auto Scaling groups only within requests, and lacks hooks, health checks and refreshes."""
+"""moto changes Auto Scaling groups only within requests, and lacks hooks, health checks and refreshes.
+
+This patch corrects that.
+"""
 
 from typing import Any
 

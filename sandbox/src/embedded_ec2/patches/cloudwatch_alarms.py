@@ -1,4 +1,7 @@
-"""moto's CloudWatch lacks composite alarms, notifications of topics, and the history of alarms."""
+"""moto's CloudWatch lacks composite alarms, notifications of topics, and the history of alarms.
+
+This patch corrects that.
+"""
 
 import json
 import re
@@ -18,7 +21,10 @@ _NAME_IN_RULE = re.compile(r'(?:ALARM|OK|INSUFFICIENT_DATA)\("?([^")]+)"?\)')
 
 
 def install(hooks: Hooks) -> None:
-    """Correct moto in this process. A second call changes nothing more."""
+    """Add composite alarms, notifications of topics, and the history of alarms to moto in this process.
+
+    A second call changes nothing more.
+    """
     if hasattr(CloudWatchResponse, "put_composite_alarm"):
         return
     _take_composite_alarms()

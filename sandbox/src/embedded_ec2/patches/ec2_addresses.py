@@ -1,4 +1,7 @@
-"""moto's EC2 assigns public addresses that belong to hosts of other people, and loses Elastic IPs and their tags."""
+"""moto's EC2 assigns public addresses that belong to hosts of other people, and loses Elastic IPs and their tags.
+
+This patch corrects that.
+"""
 
 from collections.abc import Callable
 from ipaddress import IPv4Network

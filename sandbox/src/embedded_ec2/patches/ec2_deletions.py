@@ -1,4 +1,7 @@
-"""moto's EC2 deletes resources at once, even when other resources still use them."""
+"""moto's EC2 deletes resources at once, even when other resources still use them.
+
+This patch corrects that.
+"""
 
 import copy
 import time

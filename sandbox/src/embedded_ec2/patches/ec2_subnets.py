@@ -1,4 +1,7 @@
-"""moto reports a subnet's IPv6 networks in another form than AWS, and cannot find subnets by them."""
+"""moto reports a subnet's IPv6 networks in another form than AWS, and cannot find subnets by them.
+
+This patch corrects that.
+"""
 
 from collections.abc import Callable
 from typing import Any

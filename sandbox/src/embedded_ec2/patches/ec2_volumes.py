@@ -1,4 +1,7 @@
-"""moto's EC2 omits fields that AWS reports for a new volume."""
+"""moto's EC2 omits fields that AWS reports for a new volume.
+
+This patch corrects that.
+"""
 
 from collections.abc import Callable
 from typing import Any

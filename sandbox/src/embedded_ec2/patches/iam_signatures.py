@@ -1,4 +1,7 @@
-"""moto rejects valid signatures of some requests."""
+"""moto rejects valid signatures of some requests.
+
+This patch corrects that.
+"""
 
 from typing import Any
 

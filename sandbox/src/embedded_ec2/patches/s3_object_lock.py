@@ -1,4 +1,7 @@
-"""moto reports a bucket's object lock both in days and in years, and one of the two numbers is zero."""
+"""moto reports a bucket's object lock both in days and in years, and one of the two numbers is zero.
+
+This patch corrects that.
+"""
 
 from moto.s3.models import S3Backend
 

@@ -1,4 +1,7 @@
-"""moto ignores conditions in the policies of S3 buckets."""
+"""moto ignores conditions in the policies of S3 buckets.
+
+This patch corrects that.
+"""
 
 import copy
 import json

@@ -1,4 +1,7 @@
-"""moto's SNS treats every subscription as confirmed."""
+"""moto's SNS treats every subscription as confirmed.
+
+This patch corrects that.
+"""
 
 from collections.abc import Callable, Iterable
 from typing import Any
