@@ -317,9 +317,9 @@ class Switch:
     def usable_by_old(self) -> str:
         """Return why the previous release cannot continue from the journal, or an empty text when it can.
 
-        The previous release cannot read what the new release has written to the journal, such as a cancel. If the new
-        release did not stop cleanly after that, it first makes a snapshot here, from which the previous release can
-        continue.
+        The previous release may be unable to continue from what the new release has written to the journal, such as a
+        cancel. Then the new release makes a snapshot here, from which the previous release can continue. A clean stop
+        has already made one.
         """
         try:
             self.old.ask("check-journal", str(self.journal))
