@@ -117,7 +117,7 @@ def age_s(paths: Iterable[str], now: float) -> float | None:
 def observe(module: AnsibleModule) -> dict[str, Any]:
     """Return the module's results (see RETURN).
 
-    The module fails on a host that has neither apt nor dnf, and when the one that it has fails.
+    The module fails on a host without apt and dnf, and when the host's package manager fails.
     """
     if apt := module.get_bin_path("apt-get"):
         command = [apt, "--simulate", "--quiet", "--option=Debug::NoLocking=true", "dist-upgrade"]

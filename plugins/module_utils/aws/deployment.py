@@ -161,7 +161,7 @@ def _resource(kind: str, identity: str, name: str, state: str = "") -> Resource:
 
 
 def observe(client_of: Callable[[str], Any], environment: str) -> list[Resource]:
-    """Return every resource of ``environment``. ``client_of`` is a function that returns the client of a service."""
+    """Return every resource of ``environment``. ``client_of`` is a function: name of a service → its boto3 client."""
     found = [
         resource
         for service, reader in _READERS

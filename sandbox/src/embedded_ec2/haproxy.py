@@ -41,7 +41,10 @@ class Server:
 
 @dataclass(frozen=True)
 class Check:
-    """The health check of a target group. `rise` and `fall` are how many equal results change a target's health."""
+    """The health check of a target group.
+
+    A target becomes healthy after `rise` good results in a row, and unhealthy after `fall` bad results in a row.
+    """
 
     protocol: str
     port: int | None

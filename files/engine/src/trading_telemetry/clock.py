@@ -1,8 +1,8 @@
 """Functions that read how far the host's clock is from its time source, as reported by chrony or by the kernel.
 
-The kernel is asked only without chrony, by adjtimex(2), which changes nothing. Its values are not enough where chrony
-runs with `rtcsync`: they do not contain the offset that chrony has still to correct, which may be seconds. Only the
-command `chronyc tracking` reports that offset.
+The kernel is asked only if chrony does not answer, by adjtimex(2), which changes nothing. Its values are not enough
+where chrony runs with `rtcsync`: they do not contain the offset that chrony has still to correct, which may be seconds.
+Only the command `chronyc tracking` reports that offset.
 """
 
 import ctypes
