@@ -14,7 +14,7 @@ BEGIN, END = "<!-- table: begin, made by scripts/docs -->", "<!-- table: end -->
 
 
 def expectation(root: Path, claim: dict[str, Any]) -> str:
-    """Return a text that says what a claim expects, in the wording of an acceptance run's evidence."""
+    """Return a text that says what a claim expects, such as "at most 20 s", as in an acceptance run's evidence."""
     specification = importlib.util.spec_from_file_location("evidence", root / "plugins/filter/evidence.py")
     assert specification is not None
     assert specification.loader is not None
@@ -24,7 +24,7 @@ def expectation(root: Path, claim: dict[str, Any]) -> str:
 
 
 def table(root: Path) -> str:
-    """Return the table with one row for each claim."""
+    """Return the Markdown table with one row for each claim."""
     claims = yaml.safe_load((root / "files/acceptance.yml").read_text(encoding="utf-8"))
     lines = ["| id | claim | expected | step | settled by |", "|---|---|---|---|---|"]
     lines += [
@@ -36,7 +36,7 @@ def table(root: Path) -> str:
 
 
 def wanted(root: Path) -> dict[Path, str]:
-    """Return the page's path → its text with the current table."""
+    """Return a dictionary: the page's path → the page's text with the current table."""
     page = root / "docs/first-account.md"
     before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     return {page: f"{before}{BEGIN}\n{table(root)}\n{END}{rest.partition(END)[2]}"}

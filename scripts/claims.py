@@ -1,13 +1,15 @@
-"""Finds claims in README.md and docs/: where their ids are, and which measured figures they cover.
+"""Functions that find claims in README.md and docs/: where their ids are, and which measured figures they cover.
 
-It also reads the rows of docs/truth.yml. The tests of these pages and truth_tables.py use it.
+The functions also read the rows of docs/truth.yml. The tests of these pages and truth_tables.py use them.
 
 An id is written in a comment, `<!-- claim: one-id, another-id -->`. It covers:
+
 - the paragraph, list item or table row in which the comment stands;
 - the whole following block, when the comment is alone on the line above it. A block ends at an empty line, and a code
   block at the end of its fence.
 
 A measured figure is a number with a unit, or a count such as "3 of 10" (FIGURE). These do not count:
+
 - text in a code span: a setting, a command, a name;
 - text in a heading, or after a comparison sign or a word of LIMITING: a target, a limit, an interval;
 - pages that are made from data (MADE): their figures are defaults and descriptions of inputs.
@@ -80,7 +82,10 @@ PLACE_OF_PROOF = {
 
 @dataclass
 class Unit:
-    """A paragraph, list item, table row or code block, the line on which it begins, and the ids that cover it."""
+    """A paragraph, list item, table row or code block of a page.
+
+    It has the line on which it begins, and the claim ids that cover it.
+    """
 
     page: str
     line: int
@@ -97,7 +102,7 @@ class Unit:
 
 
 def units(page: str, text: str) -> Iterator[Unit]:
-    """Yield the units of a page, without the parts that scripts/docs generates."""
+    """Yield the units of a page (see the class Unit), without the parts that scripts/docs generates."""
     above: list[str] = []  # ids of a claim comment that is alone on its line
     now: Unit | None = None
     fenced = made = False
@@ -143,7 +148,7 @@ def pages(root: Path) -> list[Path]:
 
 
 def all_units(root: Path) -> list[Unit]:
-    """Return the units of all pages. Those of README.md are first."""
+    """Return the units of all pages (see the class Unit). Those of README.md are first."""
     return [
         unit for page in pages(root) for unit in units(str(page.relative_to(root)), page.read_text(encoding="utf-8"))
     ]
@@ -156,7 +161,7 @@ def rows(root: Path) -> list[dict[str, Any]]:
 
 
 def place(shown: str) -> str:
-    """Return the kind of place, such as "machine", in which a test or a record shows its claim.
+    """Return the kind of place in which a test or a record shows its claim, such as "machine".
 
     Raises ValueError for a record of an unknown proof.
     """
@@ -170,7 +175,7 @@ def place(shown: str) -> str:
 
 
 def what_is_missing(root: Path, shown: str) -> str | None:
-    """Return the problem of a reference to a test or a record, or None.
+    """Return why a reference to a test or a record does not work, or None if it works.
 
     A reference is FILE, or FILE::NAME with the name of a test or a task.
     """

@@ -36,7 +36,7 @@ PACKAGES = ("trading_engine", "trading_feed", "trading_telemetry")
 
 
 def write_configuration(directory: Path) -> None:
-    """Write the example configuration that the programs print, with one account for the measurement.
+    """Write the example configuration that each program prints, with one account for the measurement.
 
     An existing configuration is kept.
     """
@@ -80,7 +80,7 @@ def command_line(pid: int) -> str:
 
 
 def running(directory: Path, package: str) -> int | None:
-    """Return the id of the recorded process, or None when it does not run any more."""
+    """Return the id of a program's process, as `start` recorded it, or None when that process does not run any more."""
     record = directory / f"{package}.pid"
     if not record.exists():
         return None
@@ -114,7 +114,7 @@ def start(directory: Path, package: str, configuration: str) -> None:
 
 
 def stop(directory: Path, package: str) -> None:
-    """End a recorded process and wait for its exit. The engine then writes a last snapshot to the directory."""
+    """End a program's process and wait for its exit. The engine then writes a last snapshot to the directory."""
     pid = running(directory, package)
     if pid:
         os.kill(pid, signal.SIGTERM)
@@ -127,7 +127,10 @@ def stop(directory: Path, package: str) -> None:
 
 
 def looked_at(directory: Path) -> dict[str, Any]:
-    """Return readings of these processes, in the form in which the module trading_host_info returns those of a host."""
+    """Return the CPU time that engine, feed and telemetry have used until now.
+
+    The result has the form in which the module trading_host_info describes a host.
+    """
     pids = [pid for package in PACKAGES if (pid := running(directory, package))]
     ticks_per_s = os.sysconf("SC_CLK_TCK")
     busy_s = {}
@@ -138,7 +141,10 @@ def looked_at(directory: Path) -> dict[str, Any]:
 
 
 def measure(directory: Path) -> list[slo.Row]:
-    """Send orders at the promised rate until enough time was undisturbed, and return the rows of the verdict."""
+    """Send orders at the promised rate until enough time was undisturbed. Return the rows of the verdict.
+
+    Time is undisturbed when nothing outside of the programs took or slowed the CPUs.
+    """
     cpus = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else [0]
     engine = running(directory, "trading_engine")
     if engine and len(cpus) > 1:

@@ -27,7 +27,10 @@ def read_reports(directory: Path) -> list[dict[str, Any]]:
 
 
 def promises(report: dict[str, Any]) -> Iterator[str]:
-    """Yield the lines of one host's table. Then yield which targets were missed or not measured, and why."""
+    """Yield the lines of one host's table of targets.
+
+    Then yield lines that say which targets were missed or not measured, and why.
+    """
     rows = _services_in_one(report["verdict"])
     widths = {key: max(len(row[key]) for row in [COLUMNS, *rows]) for key in COLUMNS}
     for row in [COLUMNS, *rows]:
@@ -46,7 +49,10 @@ def promises(report: dict[str, Any]) -> Iterator[str]:
 
 
 def _services_in_one(rows: list[dict[str, str]]) -> list[dict[str, str]]:
-    """Return the rows. When all services are met, one row replaces their rows, so that the table stays short."""
+    """Return the rows of the table. If all services met their target, one row replaces the rows of services.
+
+    So the table stays short.
+    """
     services = [row for row in rows if row["name"].endswith(".service")]
     if not services or any(row["verdict"] != "met" for row in services):
         return rows

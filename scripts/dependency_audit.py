@@ -27,7 +27,7 @@ class Findings:
     unanswered: list[str] = field(default_factory=list)
 
     def add(self, report: dict[str, Any]) -> None:
-        """Add a report that pip-audit printed as JSON."""
+        """Add the results of a report that pip-audit printed as JSON."""
         for one in report["dependencies"]:
             if "skip_reason" in one:
                 self.unknown.setdefault(one["name"], one["skip_reason"])
@@ -53,7 +53,7 @@ def advisory(vulnerability: dict[str, Any]) -> str:
 
 
 def ask(lock: Path, service: str) -> dict[str, Any] | None:
-    """Return the service's report of a lock file, or None when the service does not answer."""
+    """Ask a service about the packages of a lock file. Return its report, or None when the service does not answer."""
     options = ["--no-deps", "--disable-pip", "--format", "json", "--progress-spinner", "off", "--timeout", "15"]
     done = subprocess.run(
         [sys.executable, "-m", "pip_audit", "--requirement", lock, *options, "--vulnerability-service", service],
@@ -70,7 +70,7 @@ def ask(lock: Path, service: str) -> dict[str, Any] | None:
 
 
 def audit(locks: list[Path]) -> Findings:
-    """Return the results for all lock files. For each file the first service that answers is used."""
+    """Return the merged results for all lock files. For each file the first service that answers is used."""
     findings = Findings()
     for lock in locks:
         name = str(lock.relative_to(ROOT) if lock.is_relative_to(ROOT) else lock)

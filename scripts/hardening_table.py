@@ -19,14 +19,14 @@ MET = {"yes": "yes", "partly": "partly", "no": "no"}
 
 
 def points(data: dict[str, Any]) -> str:
-    """Return the table with one row for each hardening point. Raises KeyError for an unknown state."""
+    """Return the Markdown table with one row for each hardening point. Raises KeyError for an unknown state."""
     lines = ["| point | met | by what, or why not |", "|---|---|---|"]
     lines += [f"| {each['point']} | {MET[each['met']]} | {each['why']} |" for each in data["points"]]
     return "\n".join(lines)
 
 
 def lynis(root: Path, data: dict[str, Any]) -> str:
-    """Return the table with one row for each suggestion of lynis in the newest record.
+    """Return the Markdown table with one row for each suggestion of the program lynis in the newest record.
 
     Ends the program with a message when a suggestion has no answer in docs/hardening.yml.
     """
@@ -41,7 +41,7 @@ def lynis(root: Path, data: dict[str, Any]) -> str:
 
 
 def wanted(root: Path) -> dict[Path, str]:
-    """Return the page's path → its text with the current tables."""
+    """Return a dictionary: the page's path → the page's text with the current tables."""
     data = yaml.safe_load((root / "docs/hardening.yml").read_text(encoding="utf-8"))
     page = root / "docs/host.md"
     text = page.read_text(encoding="utf-8")

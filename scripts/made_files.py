@@ -11,7 +11,8 @@ from pathlib import Path
 def main(description: str | None, wanted_of: Callable[[Path], dict[Path, str]]) -> int:
     """Write each outdated file and return 0. With --check write nothing, and return 1 when a file is outdated.
 
-    `wanted_of` takes the root of a checkout and returns path → text of each file.
+    `wanted_of` is a function that takes the root of a checkout and returns a dictionary: path of a file → its wanted
+    text.
     """
     parser = argparse.ArgumentParser(prog="scripts/docs", description=description)
     parser.add_argument("root", type=Path)

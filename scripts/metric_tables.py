@@ -31,7 +31,7 @@ own library. They describe the telemetry process and never have that label.
 
 
 def contract() -> str:
-    """Return the text of the section `prometheus` in files/metrics.yml."""
+    """Return the text of the section `prometheus` in files/metrics.yml, made from the catalogue of metrics."""
     lines = ["prometheus:"]
     for metric in sorted(ALL, key=lambda each: each.name):
         lines += [
@@ -53,7 +53,7 @@ def contract() -> str:
 
 
 def page() -> str:
-    """Return the text of docs/metrics.md."""
+    """Return the text of docs/metrics.md, made from the catalogue of metrics."""
     rows = []
     for metric in sorted(ALL, key=lambda each: each.name):
         labels = ", ".join(f"`{label}`" for label in labels_of(metric))
@@ -70,7 +70,7 @@ def with_region(text: str) -> str:
 
 
 def wanted(root: Path) -> dict[Path, str]:
-    """Return path → text of each generated file."""
+    """Return a dictionary: path of a generated file → its text."""
     file = root / "files/metrics.yml"
     return {file: with_region(file.read_text(encoding="utf-8")), root / "docs/metrics.md": page()}
 

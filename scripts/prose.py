@@ -41,7 +41,7 @@ CANNOT_WRAP = re.compile(
 
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence without its markup, and the line of its page on which it begins."""
+    """A sentence of a page without its markup, and the line of the page on which the sentence begins."""
 
     line: int
     text: str
@@ -54,7 +54,7 @@ class Sentence:
 
 
 def _plain(inline: Token) -> Iterator[tuple[str, int]]:
-    """Yield (text, number of lines before it) for each part of an inline token."""
+    """Yield the parts of an inline Markdown token, each as (text, number of lines before it)."""
     lines = 0
     for child in inline.children or ():
         if child.type == "text":
@@ -89,7 +89,7 @@ def sentences(page: str) -> Iterator[Sentence]:
 
 
 def _ends(text: str) -> Iterator[tuple[int, int]]:
-    """Yield (end of a sentence, beginning of the next one) as positions in the text."""
+    """Yield two positions in the text for each end of a sentence: that end, and the beginning of the next sentence."""
     for found in SENTENCE_END.finditer(text):
         if not ABBREVIATION.search(text[: found.start()]):
             yield found.start(), found.end()
@@ -97,7 +97,7 @@ def _ends(text: str) -> Iterator[tuple[int, int]]:
 
 
 def long_lines(page: str, columns: int) -> Iterator[tuple[int, int]]:
-    """Yield (line number, length) of each line of prose that has more than the given columns."""
+    """Yield (line number, length) for each line of prose that has more than `columns` columns."""
     code = {
         number
         for token in MARKDOWN.parse(page)

@@ -18,7 +18,7 @@ TIME_S = int(os.environ.get("SOURCE_DATE_EPOCH", 315_532_800))
 
 
 def pack(tarball: Path) -> None:
-    """Replace the tarball by one with the same files, ordered by name, and with the same time and owner."""
+    """Replace the tarball by a tarball with the same files, ordered by name, all with the same time and owner."""
     with tarfile.open(tarball) as packed:
         members = {
             member.name: (member, extracted.read() if (extracted := packed.extractfile(member)) else b"")

@@ -54,13 +54,13 @@ RECORDS = """
 
 
 def places(row: dict[str, Any]) -> list[str]:
-    """Return the places in which a row's claim was shown, in the order of PLACES."""
+    """Return the places in which a row's claim was shown, such as "machine", in the order of PLACES."""
     found = {claims.place(shown) for shown in row.get("shown", ())}
     return [name for name in PLACES if name in found] + ([MEASURED] if "measured" in row else [])
 
 
 def row_line(row: dict[str, Any]) -> str:
-    """Return the line of a Markdown table for a row."""
+    """Return a row of docs/truth.yml as a line of a Markdown table."""
     by = [f"`{shown}`" for shown in [*row.get("shown", ()), *row.get("measured", ())]]
     if "unshown" in row:
         by.append(f"{UNSHOWN}: {row['unshown']}")
@@ -69,7 +69,7 @@ def row_line(row: dict[str, Any]) -> str:
 
 
 def counts(rows: list[dict[str, Any]]) -> str:
-    """Return the table of places. It shows for each place how many claims were shown there."""
+    """Return a Markdown table that shows for each place how many claims were shown there."""
     counted = Counter(place for row in rows for place in places(row))
     unshown = [row for row in rows if "unshown" in row]
     partly = sum(bool(places(row)) for row in unshown)
@@ -81,7 +81,7 @@ def counts(rows: list[dict[str, Any]]) -> str:
 
 
 def records(root: Path) -> str:
-    """Return the table of records. It shows each record's time and place."""
+    """Return a Markdown table that shows the time and place of each record."""
     lines = ["| record | of | where |\n|---|---|---|\n"]
     for path in sorted((root / "docs/evidence").glob("*.json")):
         made = json.loads(path.read_text(encoding="utf-8"))["at"].replace("T", " ").removesuffix("Z")
@@ -91,7 +91,7 @@ def records(root: Path) -> str:
 
 
 def item(text: str) -> str:
-    """Return a Markdown list item, wrapped at 100 columns."""
+    """Return a text as a Markdown list item, wrapped at 100 columns."""
     return (
         textwrap.fill(
             text, 100, initial_indent="- ", subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
@@ -123,14 +123,14 @@ def page(root: Path) -> str:
 
 
 def with_region(text: str, region: str) -> str:
-    """Return the text of README.md with the list replaced by the current one."""
+    """Return the text of README.md, in which the list of things that were never run is replaced by the current one."""
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n{region}{END}{after}"
 
 
 def wanted(root: Path) -> dict[Path, str]:
-    """Return path → text of each generated file."""
+    """Return a dictionary: path of a generated file → its text."""
     readme = root / "README.md"
     region = never(claims.rows(root))
     return {readme: with_region(readme.read_text(encoding="utf-8"), region), root / "docs/truth.md": page(root)}

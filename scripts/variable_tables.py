@@ -115,10 +115,10 @@ def all_variables(roles: list[Path]) -> str:
 
 
 def shared_variables(roles: list[Path]) -> str:
-    """Return the table with one row for each shared variable: its meaning, and the inputs that use it.
+    """Return the Markdown table with one row for each variable that several inputs of roles use.
 
-    The meaning is the description of the input that names the variable as shared. If no input does, it is the
-    description of the first input that uses the variable.
+    A row has the variable's meaning and the inputs that use it. The meaning is the description of the input that names
+    the variable as shared. If no input does, it is the description of the first input that uses the variable.
     """
     meanings: dict[str, str] = {}
     followers: dict[str, list[str]] = {}
@@ -145,7 +145,7 @@ def shared_variables(roles: list[Path]) -> str:
 
 
 def wanted(root: Path) -> dict[Path, str]:
-    """Return path → text of each generated file."""
+    """Return a dictionary: path of a generated file → its text."""
     roles = sorted(path.parent.parent for path in root.glob("roles/*/meta/argument_specs.yml"))
     return {
         root / "docs/variables.md": all_variables(roles),

@@ -37,9 +37,10 @@ _OPENS = {
 
 
 def command(given: dict[str, Any], options: Mapping[str, Any]) -> list[str]:
-    """Return the command line as a list of words.
+    """Return the command line of ansible-playbook as a list of words.
 
-    When a variable is given twice, Ansible uses the later value. So the module's variables come after the user's.
+    When a variable is given twice, Ansible uses the later value. So the module's variables come after the user's
+    variables.
     """
     words = [sys.executable, "-m", "ansible", "playbook"]
     for one in given.get("inventories") or [given["inventory"]]:
@@ -56,7 +57,11 @@ def command(given: dict[str, Any], options: Mapping[str, Any]) -> list[str]:
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible carries no types
-    """The action plugin. It runs on the controller in the play's own process, whose command-line options it reads."""
+    """The action plugin of the module playbook_run.
+
+    It runs on the controller, in the process of the play that uses the module. It also reads that play's command-line
+    options.
+    """
 
     _requires_connection = False
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The documentation fragments. Each attribute is one fragment, and its name is the fragment's name."""
+    """The documentation fragments. Each attribute is one fragment. A module names the fragments that it uses."""
 
     INFO = r"""
 options: {}

@@ -27,9 +27,10 @@ _MOST_A_SYMPTOM = 5
 
 
 def likely_causes(readings: dict[str, Any], symptom: str = "") -> list[dict[str, Any]]:
-    """Return the causes that fit the readings, the most certain first, each as a dictionary with Cause's fields.
+    """Return the causes that fit a host's readings, the most certain first.
 
-    With a ``symptom`` only its causes are returned. Raises AnsibleFilterError for an unknown symptom.
+    Each is a dictionary with the fields of the class Cause. With a ``symptom`` only the causes of this symptom are
+    returned. Raises AnsibleFilterError for an unknown symptom.
     """
     if symptom and symptom not in causes.SYMPTOMS:
         raise AnsibleFilterError(f"{symptom!r} is no symptom; there are {', '.join(causes.SYMPTOMS)}")
@@ -38,7 +39,7 @@ def likely_causes(readings: dict[str, Any], symptom: str = "") -> list[dict[str,
 
 
 def causes_table(found: list[dict[str, Any]]) -> list[str]:
-    """Return the lines to print: each symptom, and its five most certain causes with evidence and remedy."""
+    """Return the lines to print: each symptom with its five most certain causes, their evidence and their remedies."""
     lines: list[str] = []
     for symptom in causes.SYMPTOMS:
         mine = [cause for cause in found if symptom in cause["symptoms"]][:_MOST_A_SYMPTOM]

@@ -21,8 +21,8 @@ def cost_suggestions(
 ) -> list[dict[str, Any]]:
     """Return the possible savings, the largest first, as dictionaries with the fields of savings.Suggestion.
 
-    ``uses`` maps hosts to their CPU use, and ``about`` describes the deployment (see savings.suggestions). ``limits``
-    has the fields of savings.Limits. Raises AnsibleFilterError for limits outside their ranges.
+    ``uses`` maps hosts to their CPU use. ``about`` describes the deployment; savings.suggestions lists its keys.
+    ``limits`` has the fields of savings.Limits. Raises AnsibleFilterError for limits outside their ranges.
     """
     given = savings.Limits(**{name: float(value) for name, value in limits.items()})
     if not 0 < given.idle_percent < given.busy_percent <= 100 or not 0 < given.hours_a_week <= savings.HOURS_A_WEEK:
@@ -80,5 +80,5 @@ class FilterModule:
     """The class that Ansible loads to find the filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return the functions of all filters. The keys are the names that roles and playbooks use."""
+        """Return a dictionary with the function of each filter, under the name that roles and playbooks use."""
         return {"cost_suggestions": cost_suggestions, "cost_table": cost_table}

@@ -15,10 +15,11 @@ PROJECT = "lowlatency-trading"
 
 
 def environment_names(environment: str, tags: dict[str, str] | None = None) -> dict[str, Any]:
-    """Return the names and tags of the environment: project, prefix, IAM path, log group prefix and tags.
+    """Return a dictionary with the names and tags of the environment's AWS resources.
 
-    ``own_tags`` are the two tags by which resources are found. ``tags`` contains these two and the user's own tags. The
-    user's tags cannot override the two.
+    ``prefix`` begins the resources' names, ``path`` is the path of IAM roles, and ``logs`` begins the names of log
+    groups. ``own_tags`` are the two tags by which the environment's resources are found. ``tags`` contains these two
+    and the user's own tags. A tag of the user cannot replace one of the two.
     """
     own_tags = {"Project": PROJECT, "Environment": environment}
     return {
@@ -35,5 +36,5 @@ class FilterModule:
     """The class that Ansible loads to find the filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return the functions of all filters. The keys are the names that roles and playbooks use."""
+        """Return a dictionary with the function of each filter, under the name that roles and playbooks use."""
         return {"environment_names": environment_names}

@@ -31,7 +31,10 @@ _SECRETS = [
 
 
 def _without_address(found: re.Match[str]) -> str:
-    """Return a placeholder when the match is an IPv6 address. Return any other match, such as a time, unchanged."""
+    """Replace a match of the address pattern by a placeholder if it is an IPv6 address.
+
+    Return any other match, such as a time of day, unchanged.
+    """
     try:
         ipaddress.IPv6Address(found[0])
     except ValueError:
@@ -42,7 +45,8 @@ def _without_address(found: re.Match[str]) -> str:
 def redacted(value: Any) -> Any:
     """Return the value with placeholders in place of AWS account numbers, network and mail addresses, and keys.
 
-    Here a key is an SSH key or an access key of AWS. Texts that are keys of a dictionary are replaced as well.
+    A key here is an SSH key or an access key of AWS. If the value is a dictionary, the texts that are its keys are
+    replaced as well.
     """
     if isinstance(value, Mapping):
         return {redacted(str(key)): redacted(one) for key, one in value.items()}
@@ -59,7 +63,10 @@ def redacted(value: Any) -> Any:
 
 
 class Comparison(NamedTuple):
-    """A kind of comparison: its wording, and a function (observed, expected) that returns whether the claim holds."""
+    """A way to compare an observed value with an expected one: its wording, and a function that compares.
+
+    The function takes (observed, expected) and returns whether the claim holds.
+    """
 
     words: str
     holds: Callable[[Any, Any], bool]
@@ -98,10 +105,11 @@ def _words(value: Any) -> str:
 
 
 def _seen_in(claim: Mapping[str, Any], steps: Mapping[str, Mapping[str, Any]], seen: Mapping[str, Any]) -> Any:
-    """Return the observation for a claim, or None when there is none.
+    """Return the observed value for a claim, or None when the run observed none.
 
-    For a claim with ``task`` it is the longest time of that task in seconds. For a claim with ``by_outcome`` it is how
-    the step ended: "ok", "failed" or "limit". For any other claim it is the value in ``seen`` under the claim's id.
+    - For a claim with ``task`` the value is the longest time of that task in seconds.
+    - For a claim with ``by_outcome`` it is how the step ended: "ok", "failed" or "limit".
+    - For any other claim it is the value in ``seen`` under the claim's id.
     """
     step = steps.get(claim["step"], {})
     if "task" in claim:
@@ -143,11 +151,11 @@ def evidence(
     seen: Mapping[str, Any],
     on_aws: bool,
 ) -> dict[str, Any]:
-    """Return a dictionary: the steps, each claim with its verdict, the refused AWS requests, and the long waits.
+    """Return what an acceptance run showed: its steps, a verdict for each claim, refused AWS requests, long tasks.
 
     ``steps`` are the run's steps, each with its name and the result of the module playbook_run. ``seen`` maps ids of
-    claims to observed values. Unless the run was ``on_aws``, only claims with ``anywhere`` get a verdict. The returned
-    dictionary contains no confidential value.
+    claims to observed values. ``on_aws`` says whether the run used AWS itself. If it did not, only claims with the key
+    ``anywhere`` get a verdict. The result contains no confidential value.
     """
     by_name = {step["name"]: step for step in steps}
     denied = sorted({one for step in steps for one in step.get("denials", [])})
@@ -178,5 +186,5 @@ class FilterModule:
     """The class that Ansible loads to find the filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return the functions of all filters. The keys are the names that roles and playbooks use."""
+        """Return a dictionary with the function of each filter, under the name that roles and playbooks use."""
         return {"evidence": evidence, "redacted": redacted}

@@ -11,10 +11,10 @@ from typing import Any
 
 
 def following_network(cidr: str, number: int) -> str:
-    """Return the network that lies ``number`` networks of the same size after ``cidr``.
+    """Return the network that lies ``number`` networks of the same size after the network ``cidr``.
 
-    For 0 this is ``cidr`` itself. Both IPv4 and IPv6 are accepted. Raises ValueError for an invalid network, and when
-    the result would lie beyond the end of the address space.
+    If ``number`` is 0, the result is ``cidr`` itself. Both IPv4 and IPv6 are accepted. Raises ValueError for an invalid
+    network, and when the result would lie beyond the end of the address space.
     """
     network = ipaddress.ip_network(cidr)
     try:
@@ -25,12 +25,12 @@ def following_network(cidr: str, number: int) -> str:
 
 
 def zone_networks(zones: list[str], first_cidr: str, subnets: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return a dictionary of ``zone``, ``cidr`` and ``number`` for each zone.
+    """Return a list with one dictionary for each zone: ``zone``, the network ``cidr``, and its ``number``.
 
-    ``cidr`` is the zone's network, which is ``number`` networks after ``first_cidr``. AWS cannot move a subnet to
-    another zone. So a zone that already has a subnet with one of these networks keeps that network. Any other zone gets
-    the first unused network. ``subnets`` are those of the VPC, as ``ec2_vpc_subnet_info`` returns them. Raises
-    ValueError as :func:`following_network` does.
+    The network ``cidr`` is ``number`` networks after ``first_cidr``. AWS cannot move a subnet to another zone. So a
+    zone that already has a subnet with one of these networks keeps that network. Any other zone gets the first unused
+    network. ``subnets`` are the subnets of the VPC, as ``ec2_vpc_subnet_info`` returns them. Raises ValueError as
+    :func:`following_network` does.
     """
     zone_of = {subnet["cidr_block"]: subnet["availability_zone"] for subnet in subnets}
     networks = [following_network(first_cidr, number) for number in range(len(subnets) + len(zones))]
@@ -44,5 +44,5 @@ class FilterModule:
     """The class that Ansible loads to find the filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return the functions of all filters. The keys are the names that roles and playbooks use."""
+        """Return a dictionary with the function of each filter, under the name that roles and playbooks use."""
         return {"following_network": following_network, "zone_networks": zone_networks}

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Filters that complete and check an environment's partitions: groups of symbols with an engine of their own.
 
-The roles for hosts and networks use them. The rules are in module_utils/partitions.py.
+The roles for hosts and networks use these filters. The rules for partitions are in module_utils/partitions.py.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def partitions(
     order_port: Any = 9001,
     feed_port: Any = 9002,
 ) -> list[dict[str, Any]]:
-    """Return the partitions of ``host``, or those of all hosts when no host is given.
+    """Return the partitions of ``host``, or the partitions of all hosts when no host is given.
 
     Each partition is a dictionary with the names and ports of its services. Raises ValueError for a malformed list.
     """
@@ -39,7 +39,7 @@ class FilterModule:
     """The class that Ansible loads to find the filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return the functions of all filters. The keys are the names that roles and playbooks use."""
+        """Return a dictionary with the function of each filter, under the name that roles and playbooks use."""
         return {
             "partitions": partitions,
             "partition_move": move,

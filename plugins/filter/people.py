@@ -62,7 +62,10 @@ def blob_of(text: str) -> bytes:
 
 
 def _split(blob: bytes) -> list[bytes]:
-    """Return the fields of a key blob, or an empty list when the lengths in it do not fit the blob."""
+    """Return the fields of an SSH key blob, which consists of fields that each follow their length.
+
+    Return an empty list when the lengths do not fit the blob.
+    """
     parts = []
     while blob:
         size = int.from_bytes(blob[:4], "big")
@@ -74,7 +77,7 @@ def _split(blob: bytes) -> list[bytes]:
 
 
 def people_problems(people: Any) -> list[str]:
-    """Return one sentence for each problem of the list.
+    """Return one sentence for each problem of the list ``hardening_operators``.
 
     A problem is an invalid name, role or key, or a name or key that occurs twice.
     """
@@ -124,7 +127,7 @@ def _of_one(number: int, person: Any) -> Iterator[str]:
 
 
 def _blobs(person: Any) -> Iterator[tuple[int, bytes]]:
-    """Yield (position, decoded key) for each valid key of one person. Positions count from 1."""
+    """Yield (position, decoded key) for each valid public key of one person. Positions count from 1."""
     keys = person.get("keys") if isinstance(person, dict) else None
     for place, key in enumerate(keys if isinstance(keys, (list, tuple)) else [], 1):
         try:
@@ -137,5 +140,5 @@ class FilterModule:
     """The class that Ansible loads to find the filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return the functions of all filters. The keys are the names that roles and playbooks use."""
+        """Return a dictionary with the function of each filter, under the name that roles and playbooks use."""
         return {"people_problems": people_problems}

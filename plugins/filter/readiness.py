@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Filters that judge whether an environment is ready for real orders, for the playbook readiness.yml.
 
-They compare the lines of files/readiness.yml with readings, which are results of tasks. Each line has a judge. The
-judge is the function in module_utils/readiness whose name is the line's id.
+They judge each line of the checklist files/readiness.yml by readings, which are results of tasks. The judge of a line
+is the function in module_utils/readiness whose name is the line's id.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ def _row(line: dict[str, Any], where: str, readings: Readings) -> Row:
 
 
 def readiness_lines(readings: dict[str, Any], lines: list[dict[str, Any]]) -> list[Row]:
-    """Return one row for each line and host. A line about the whole environment gets only one row.
+    """Return one row for each line of the checklist and each host.
 
-    A row has the line's texts, and its state, evidence and shares (see Answer). Raises AnsibleFilterError for a line
-    without a judge.
+    A line about the whole environment gets only one row. A row has the line's texts, and the state, evidence and shares
+    of its answer (see the class Answer). Raises AnsibleFilterError for a line without a judge.
     """
     hosts: dict[str, Readings] = readings.get("hosts") or {"no host": {"problem": "the inventory has no trading host"}}
     found = []
@@ -87,7 +87,7 @@ def _table(rows: list[Row]) -> Iterator[str]:
 
 
 def readiness_table(rows: list[Row]) -> list[str]:
-    """Return the lines to print: first each row, then the totals.
+    """Return the lines of text to print: first each row of the checklist, then the totals.
 
     A row shows its state and evidence. A row that is not met also shows its remedy.
     """
@@ -96,7 +96,7 @@ def readiness_table(rows: list[Row]) -> list[str]:
 
 
 def readiness_open(rows: list[Row]) -> list[str]:
-    """Return one text for each state except "met": how many rows have the state, and what their ids and hosts are."""
+    """Return one text for each state except "met". It counts the rows in this state and names their ids and hosts."""
     named = {
         state: [f"{row['id']}{' of ' if row['where'] else ''}{row['where']}" for row in rows if row["state"] == state]
         for state in STATES
@@ -106,7 +106,7 @@ def readiness_open(rows: list[Row]) -> list[str]:
 
 
 def journal_lines(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the last line that each unit logged. The input is one result of journalctl for each unit.
+    """Return the last line that each unit logged, from one result of the command journalctl for each unit.
 
     An entry has ``unit``, ``milliseconds`` (Unix time) and ``text``. A unit that logged no text is left out.
     """
@@ -126,7 +126,7 @@ class FilterModule:
     """The class that Ansible loads to find the filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return the functions of all filters. The keys are the names that roles and playbooks use."""
+        """Return a dictionary with the function of each filter, under the name that roles and playbooks use."""
         return {
             "readiness_lines": readiness_lines,
             "readiness_table": readiness_table,

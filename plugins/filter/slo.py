@@ -23,13 +23,19 @@ LATE_US = 200.0  # the generator is on time up to this p99 of its lateness
 
 
 def row(name: str, target: str, measured: str, met: bool | None, note: str = "") -> Row:
-    """Return one row of the verdict's table. `met` is None for a value that was not measured."""
+    """Return one row of the verdict's table: a target, its measured value, and whether the target was met.
+
+    `met` is None for a value that was not measured.
+    """
     verdict = NOT_MEASURED if met is None else MET if met else MISSED
     return {"name": name, "target": target, "measured": measured, "verdict": verdict, "note": note}
 
 
 def state_rows(state: dict[str, Any]) -> list[Row]:
-    """Return one row for each unit and one for the health check, from the result of the module trading_host_info."""
+    """Return the rows about the host's state, from the result of the module trading_host_info.
+
+    There is one row for each systemd unit, and one for the health check.
+    """
     rows = [row(unit, "active, enabled", seen, seen == "active, enabled") for unit, seen in state["units"].items()]
     if state.get("compiled") is not None and rows:
         rows[0]["note"] = f"the engine in force is {'compiled' if state['compiled'] else 'not compiled'}"
@@ -43,9 +49,9 @@ def cpu_percent(looks: list[list[dict[str, Any]]], figures: dict[str, Any], on_h
     """Return the host's CPU use under load without the load generator's share, in percent of all its CPUs.
 
     `looks` are pairs of readings: one before and one after each load. The CPU time between the two readings is divided
-    by the time in which orders were sent. So CPU time that the readings use, or that work after the last order uses,
-    can only raise the result. The generator's time is subtracted when the generator ran on the host and the readings
-    cover the whole machine.
+    by the time in which orders were sent. So CPU time of the readings, or of work after the last order, can only raise
+    the result. The generator's time is subtracted when the generator ran on the host and the readings cover the whole
+    machine.
     """
     used_s = 0.0
     for before, after in looks:
@@ -57,7 +63,7 @@ def cpu_percent(looks: list[list[dict[str, Any]]], figures: dict[str, Any], on_h
 
 
 def target_texts(targets: dict[str, float]) -> dict[str, str]:
-    """Return name in the table → text, such as "< 500 µs", for each target that needs load."""
+    """Return a dictionary: the name of each target that needs load → its limit as text, such as "< 500 µs"."""
     texts = {
         "avg": f"< {targets['avg_us']:g} µs",
         "p95": f"< {targets['p95_us']:g} µs",
@@ -72,7 +78,10 @@ def target_texts(targets: dict[str, float]) -> dict[str, str]:
 
 
 def too_little_undisturbed(load: dict[str, Any]) -> str:
-    """Return why the undisturbed time is too short for a verdict, or an empty text when it is long enough."""
+    """Return why the undisturbed time is too short for a verdict, or an empty text when it is long enough.
+
+    Time is undisturbed when nothing outside of the host's programs took away or slowed its CPUs.
+    """
     disturbance = load["figures"]["disturbance"]
     slices, undisturbed_s = disturbance["slices"], disturbance["undisturbed_s"]
     undisturbed = slices - disturbance["set_aside"]
@@ -86,18 +95,18 @@ def too_little_undisturbed(load: dict[str, Any]) -> str:
 
 
 def sets_aside(load: dict[str, Any]) -> bool:
-    """Return whether the figures exclude some time because the machine was disturbed in it."""
+    """Return whether the figures leave out the times in which something disturbed the machine's CPUs."""
     return bool(load["disturbed"] == "set_aside" and load["figures"]["disturbance"]["set_aside"])
 
 
 def latencies_met(targets: dict[str, float], figures: dict[str, Any]) -> bool:
-    """Return whether every latency, counted from the time at which the order was due, is below its target."""
+    """Return whether every latency is below its target. Latencies count from the time at which an order was due."""
     latency_us = figures["latency_corrected_us"]
     return bool(latency_us) and all(latency_us[name] < targets[f"{name}_us"] for name in LATENCIES)
 
 
 def generator_note(figures: dict[str, Any]) -> str:
-    """Return why a missed latency may be the generator's fault, or an empty text when the generator was on time."""
+    """Return why a late load generator may have caused a missed latency, or an empty text when it was on time."""
     late_us = figures["lateness_us"]["p99"]
     if late_us <= LATE_US:
         return ""
@@ -109,9 +118,9 @@ def generator_note(figures: dict[str, Any]) -> str:
 def latency_rows(targets: dict[str, float], load: dict[str, Any]) -> list[Row]:
     """Return one row for each latency target.
 
-    Latency is counted from the time at which an order was due. It includes the generator's lateness, and a disturbed
-    machine only adds to it. So a figure below its target is met in any case. Only a figure above its target can have a
-    cause other than the engine.
+    Latency is counted from the time at which an order was due. So a late generator or a disturbed machine can only
+    increase it. A figure below its target is therefore met in any case. A figure above its target may have another
+    cause than the engine.
     """
     figures, texts = load["figures"], target_texts(targets)
     whole_us = figures["latency_corrected_us"]
@@ -149,7 +158,8 @@ def latency_rows(targets: dict[str, float], load: dict[str, Any]) -> list[Row]:
 def judges_feed(targets: dict[str, float], figures: dict[str, Any]) -> bool:
     """Return whether market data gets a verdict.
 
-    It gets none on a host without a feed, and none when an old load generator did not measure the feed.
+    It gets no verdict on a host without a feed. It also gets none when the load generator is too old to measure the
+    feed.
     """
     return "feed_p99_us" in targets and "feed_us" in figures
 
@@ -157,8 +167,8 @@ def judges_feed(targets: dict[str, float], figures: dict[str, Any]) -> bool:
 def feed_met(targets: dict[str, float], figures: dict[str, Any]) -> bool:
     """Return whether market data met its target over the whole time of the load.
 
-    The target limits how long after the reply the market data may come. Also return True when market data gets no
-    verdict.
+    The target limits the time from the engine's reply to the market data about the same order. Also return True when
+    market data gets no verdict.
     """
     if not judges_feed(targets, figures):
         return True
@@ -186,7 +196,7 @@ def feed_row(targets: dict[str, float], load: dict[str, Any]) -> Row:
 
 
 def aside_note(load: dict[str, Any]) -> str:
-    """Return a note with two parts: which time the latencies cover, and what the latencies of the whole time are."""
+    """Return a note that says which part of the time the latencies cover, and what the latencies of all time are."""
     figures = load["figures"]
     disturbance, whole_us = figures["disturbance"], figures["latency_corrected_us"]
     others = ", ".join(f"{name} {whole_us[name]:.0f}" for name in LATENCIES)
@@ -206,7 +216,7 @@ def load_rows(targets: dict[str, float], load: dict[str, Any]) -> list[Row]:
     - on_host: whether the load generator ran on the host.
     - disturbed: "count" includes disturbed time in the figures, "set_aside" excludes it.
     - wanted_s: the undisturbed time in seconds that a verdict needs.
-    - unwatched: why nothing watched whether the CPUs were disturbed, or an empty text.
+    - unwatched: why the CPUs were not watched for disturbances, or an empty text when they were.
     """
     texts = target_texts(targets)
     if not load:
@@ -236,9 +246,9 @@ def load_rows(targets: dict[str, float], load: dict[str, Any]) -> list[Row]:
 
 
 def slo_needs_more(targets: dict[str, float], load: dict[str, Any]) -> bool:
-    """Return whether more load may bring a verdict.
+    """Return whether a further load could lead to a verdict.
 
-    It may when a figure of the whole time misses its target and the undisturbed time is too short.
+    That is so when a figure of the whole time misses its target, and the undisturbed time is too short for a verdict.
     """
     figures = load["figures"]
     if figures["interrupted"] or not sets_aside(load):
@@ -249,7 +259,7 @@ def slo_needs_more(targets: dict[str, float], load: dict[str, Any]) -> bool:
 
 
 def slo_rows(targets: dict[str, float], state: dict[str, Any], load: dict[str, Any]) -> list[Row]:
-    """Return the whole verdict: one row for each unit and each target.
+    """Return all rows of the verdict's table: one for each unit, one for the health check, and one for each target.
 
     `state` is the result of the module trading_host_info. `load` is described at load_rows.
     """
@@ -264,7 +274,7 @@ def notes(rows: list[Row]) -> list[str]:
 
 
 def slo_table(rows: list[Row]) -> list[str]:
-    """Return the rows as lines of a table for a terminal of 80 columns. The notes follow, each of them once."""
+    """Return the rows as lines of a table for a terminal of 80 columns, followed by each note once."""
     lines = [{"name": "what", "target": "target", "measured": "measured", "verdict": "verdict"}, *rows]
     widths = {key: max(len(line[key]) for line in lines) for key in ("name", "target", "measured")}
     table = []
@@ -276,14 +286,20 @@ def slo_table(rows: list[Row]) -> list[str]:
 
 
 def slo_missed(rows: list[Row]) -> list[str]:
-    """Return one text with the measured value for each missed target, then the notes. Empty when none is missed."""
+    """Return one text for each missed target, with its measured value, followed by the notes.
+
+    The list is empty when no target is missed.
+    """
     missed = [line for line in rows if line["verdict"] == MISSED]
     said = [f"missed {line['name']}, {line['measured']} instead of {line['target']}" for line in missed]
     return [*said, *notes(missed)]
 
 
 def slo_unmeasured(rows: list[Row]) -> list[str]:
-    """Return one text that names all targets without a verdict, then the notes. Empty when all have a verdict."""
+    """Return a list with one text that names all targets without a verdict, followed by the notes.
+
+    The list is empty when all targets have a verdict.
+    """
     blank = [line for line in rows if line["verdict"] == NOT_MEASURED]
     said = [f"not measured {', '.join(line['name'] for line in blank)}"] if blank else []
     return [*said, *notes(blank)]

@@ -23,9 +23,9 @@ ON_ONE_CPU = {"feed_p99_us": 10_000}  # there the feed runs only while the engin
 
 
 def slo_targets(own: dict[str, Any], cpus: int = 2) -> dict[str, Any]:
-    """Return target → its limit, for a host with this number of CPUs. ``own`` are limits that the user has set instead.
+    """Return a dictionary: target → its limit, for a host with this number of CPUs.
 
-    Raises ValueError for an unknown target.
+    ``own`` has the limits that the user has set; they replace the defaults. Raises ValueError for an unknown target.
     """
     if not isinstance(own, dict):
         raise ValueError(f"trading_slo is a dictionary of targets, such as {{p99_us: 1500}}, and not {own!r}")
@@ -38,5 +38,5 @@ class FilterModule:
     """The class that Ansible loads to find the filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return the functions of all filters. The keys are the names that roles and playbooks use."""
+        """Return a dictionary with the function of each filter, under the name that roles and playbooks use."""
         return {"slo_targets": slo_targets}

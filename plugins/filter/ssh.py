@@ -17,11 +17,13 @@ def ssh_options(instance_id: str, public_key_file: str = "", key_name: str = "",
     """Return options for ssh's command line, quoted for a shell.
 
     The host key is stored under the instance's id, because a stop and a start give the instance another address. The
-    known-hosts file is named, because Ansible reads ``~`` as the variable HOME and ssh reads it from the user database.
+    options name the known-hosts file, because Ansible reads ``~`` as the variable HOME, and ssh as the user's home in
+    the user database.
 
     Ssh offers the private key, whose file is ``public_key_file`` without ".pub". If there is no such file, ssh offers
-    the public key, and the user's SSH agent has the private key. It offers no other key, because a server counts each
-    as an attempt. If ``key_name`` shows that the host was launched with another key, ssh chooses the key itself.
+    the public key, and the user's SSH agent has the private key. Ssh offers no other key, because a server counts each
+    offered key as an attempt. If ``key_name`` shows that the host was launched with another key, ssh chooses the key
+    itself.
     """
     options = [f"HostKeyAlias={instance_id}"] if instance_id else []
     if known_hosts_file:
@@ -44,7 +46,7 @@ def _quoted(path: str) -> str:
 
 
 def _is_of_another_key(key_name: str, public: str) -> bool:
-    """Return whether the key pair has another key than this file.
+    """Return whether an AWS key pair has another key than the given file of a public key.
 
     The name of a key pair ends with the first 12 digits of its key's SHA-256 digest.
     """
@@ -60,5 +62,5 @@ class FilterModule:
     """The class that Ansible loads to find the filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return the functions of all filters. The keys are the names that roles and playbooks use."""
+        """Return a dictionary with the function of each filter, under the name that roles and playbooks use."""
         return {"ssh_options": ssh_options}

@@ -14,9 +14,10 @@ _MOST = 200
 
 
 def timeline(sources: dict[str, dict[str, Any]]) -> dict[str, list[Any]]:
-    """Return ``rows``, the events of all sources in order of time, and ``notes`` about events that a source lacks.
+    """Return a dictionary: ``rows`` are the events of all sources, ``notes`` say which events a source lacks.
 
-    ``sources`` maps the name of a host, or "aws", to its ``events`` and ``notes``. Each row has that name as ``where``.
+    The rows are in order of time. ``sources`` maps the name of a host, or "aws", to its ``events`` and ``notes``. Each
+    row has that name as ``where``.
     """
     rows = [{"where": where, **event} for where, source in sources.items() for event in source.get("events", [])]
     notes = [f"{where}: {note}" for where, source in sources.items() for note in source.get("notes", [])]
@@ -24,7 +25,7 @@ def timeline(sources: dict[str, dict[str, Any]]) -> dict[str, list[Any]]:
 
 
 def timeline_table(found: dict[str, list[Any]]) -> list[str]:
-    """Return the most recent 200 events as lines for a terminal, the latest last, and then the notes."""
+    """Return the most recent 200 events as lines for a terminal, the latest last, followed by the notes."""
     rows = found["rows"][-_MOST:]
     if not rows:
         return ["nothing happened", *found["notes"]]
@@ -42,5 +43,5 @@ class FilterModule:
     """The class that Ansible loads to find the filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return the functions of all filters. The keys are the names that roles and playbooks use."""
+        """Return a dictionary with the function of each filter, under the name that roles and playbooks use."""
         return {"timeline": timeline, "timeline_table": timeline_table}

@@ -31,10 +31,10 @@ WITHOUT = "without"
 
 
 def tuning_report(knobs: list[dict[str, str]]) -> list[dict[str, str]]:
-    """Return the knobs in the form in which the host stores them as its tuning report.
+    """Return the tuning report that the host stores: its knobs, each with a status.
 
-    The form does not depend on whether this run or an earlier one set a knob. The statuses "applied" and "already" both
-    become "in_force". So a run that changes nothing on the host returns the same report. A knob that covers many
+    The report does not depend on whether this run or an earlier one set a knob. The statuses "applied" and "already"
+    both become "in_force". So a run that changes nothing on the host returns the same report. A knob that covers many
     things, such as interrupts, gets one entry per status.
     """
     entries: dict[tuple[str, str], dict[str, str]] = {}
@@ -60,15 +60,15 @@ def tuning_report(knobs: list[dict[str, str]]) -> list[dict[str, str]]:
 
 
 def tuning_differing(knobs: list[dict[str, Any]]) -> list[str]:
-    """Return, without duplicates, the names of the knobs whose value differs from that before the tuning."""
+    """Return the names of the knobs whose value differs from the value before the tuning, each name once."""
     return list(dict.fromkeys(knob["name"] for knob in knobs if knob["value"] != knob["previous"]))
 
 
 def tuning_schedule(subjects: list[str], pairs: int, seed: int) -> list[dict[str, Any]]:
-    """Return the runs in order: every pair of each subject. A draw by lot decides which run of a pair comes first.
+    """Return all runs of the benchmark in order. Each pair of runs measures one subject, with and without it.
 
-    Subjects take turns, so that a slow change of the host's speed affects all subjects alike. An entry is {"subject":
-    name, "pair": number, "variant": "with" or "without"}.
+    Chance decides which run of a pair comes first. Subjects take turns, so that a slow change of the host's speed
+    affects all subjects alike. An entry is {"subject": name, "pair": number, "variant": "with" or "without"}.
     """
     lot = random.Random(seed)  # noqa: S311 (no secret: the seed is in the report, so that a schedule can be repeated)
     return [
@@ -85,11 +85,11 @@ def tuning_pairs_needed(subjects: list[str]) -> int:
 
 
 def tuning_verdicts(observations: list[dict[str, Any]], subjects: list[str]) -> list[dict[str, Any]]:
-    """Return a row for each subject and metric. It has the verdict, and the verdict's figures in microseconds.
+    """Return one row for each subject and metric, with the verdict and the figures that it is based on.
 
-    An observation is an entry of the schedule. Its keys ``load`` and ``timer`` have the figures of its run. Two runs
-    that are compared are a pair. If the generator was late in one of them, the pair does not count for the metrics of
-    the round trip.
+    An observation is an entry of the schedule. Its keys ``load`` and ``timer`` have the figures of its run. Times are
+    in microseconds. A run with the subject and a run without it are a pair. If the generator was late in one of the
+    two, the pair does not count for the metrics of the round trip.
     """
     found = {(o["subject"], o["pair"], o["variant"]): o for o in observations}
     families: dict[tuple[str, str], list[tuple[float, float]]] = {}
@@ -123,12 +123,15 @@ def _figure(observation: dict[str, Any] | None, metric: str) -> float | None:
 
 
 def _spoilt(figures: dict[str, Any]) -> bool:
-    """Return whether the load of a run cannot be used, because it was interrupted or its generator was late."""
+    """Return whether the figures of a run's load are unusable.
+
+    They are unusable when the load was interrupted, or when its generator was late.
+    """
     return bool(figures["interrupted"] or figures["lateness_us"]["p99"] > LATE_US)
 
 
 def tuning_veto(rows: list[dict[str, Any]]) -> list[str]:
-    """Return, sorted, the subjects that made a metric worse and no metric better. The user should veto them."""
+    """Return, sorted, the subjects that made a metric worse and no metric better. The user should not apply these."""
     worse = {row["subject"] for row in rows if row["verdict"] == verdict.WORSE}
     helped = {row["subject"] for row in rows if row["verdict"] == verdict.HELPED}
     return sorted(worse - helped)

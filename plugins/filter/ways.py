@@ -13,7 +13,7 @@ _EVERYBODY = ("0.0.0.0/0", "::/0")
 
 
 def ports_let_in(groups: list[dict[str, Any]], ports: list[int]) -> list[str]:
-    """Return, as text, the ports that a rule of the security groups allows from at least one source address.
+    """Return, as text, the TCP ports that a rule of the security groups allows from at least one source address.
 
     `groups` are in the form that amazon.aws.ec2_security_group_info returns.
     """
@@ -24,10 +24,11 @@ def ports_let_in(groups: list[dict[str, Any]], ports: list[int]) -> list[str]:
 
 
 def ports_denied(acls: list[dict[str, Any]], ports: list[int]) -> list[str]:
-    """Return, as text, the ports that a network ACL denies to every source. The rule with the lowest number decides.
+    """Return, as text, the TCP ports that a network ACL denies to every source.
 
-    `acls` are in the form that amazon.aws.ec2_vpc_nacl_info returns. Their entries are lists of number, protocol,
-    action, network, ICMP type, ICMP code, first port and last port.
+    For each port the matching rule with the lowest number decides. `acls` are in the form that
+    amazon.aws.ec2_vpc_nacl_info returns. Their entries are lists of number, protocol, action, network, ICMP type, ICMP
+    code, first port and last port.
     """
     denied = []
     for port in ports:

@@ -67,12 +67,12 @@ _LONGEST_PATH = 200
 
 
 class LookupModule(LookupBase):  # type: ignore[misc]  # Ansible carries no types
-    """The lookup. It returns certificate, key and client authority as text, and the problems it found."""
+    """The lookup. It returns a certificate, its key and the client authority as text, and the problems it found."""
 
     def run(self, terms: list[Any], variables: dict[str, Any] | None = None, **_: Any) -> list[dict[str, Any]]:
-        """Return one dictionary, made by `material`, for each term.
+        """Return a list with one dictionary for each term. The function `material` makes the dictionary.
 
-        Raises AnsibleError without the library cryptography.
+        Raises AnsibleError when the library cryptography is not installed.
         """
         if IMPORT_ERROR is not None:
             raise AnsibleError(f"tls_material needs the Python package cryptography: {IMPORT_ERROR}")
@@ -83,7 +83,7 @@ def material(given: Any, now: datetime) -> dict[str, Any]:
     """Return a dictionary with ``certificate``, ``key``, ``client_ca``, ``problems`` and ``warnings``.
 
     The first three are PEM texts; a text that is missing is empty. ``problems`` lists why the certificate cannot be
-    used.
+    used. ``warnings`` lists what the user should know of a usable certificate, such as that it expires soon.
     """
     found: dict[str, Any] = {"problems": [], "warnings": []}
     if not isinstance(given, dict):
@@ -169,7 +169,7 @@ def _look_at_dates(part: str, certificate: Any, now: datetime, found: dict[str, 
 
 
 def _in_utc(certificate: Any, name: str) -> datetime:
-    """Return the certificate's date ``name`` in UTC.
+    """Return a date of the certificate in UTC. ``name`` is the date's attribute without the suffix "_utc".
 
     Versions of cryptography before 42 return a date without a time zone.
     """

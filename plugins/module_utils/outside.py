@@ -16,7 +16,7 @@ ENGLISH = {"LANG": "C", "LANGUAGE": "C", "LC_ALL": "C"}
 def run(
     module: AnsibleModule, command: list[str], environment: dict[str, str] | None = None, **more: Any
 ) -> tuple[int, str, str]:
-    """Run a command in English; return its exit code, output and error output as printable text.
+    """Run a command with English messages; return its exit code, output and error output as printable text.
 
     `more` are further arguments of AnsibleModule.run_command.
     """

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Completes and checks partitions: groups of symbols that each have an engine, a feed, files, ports and CPUs.
+"""Functions that complete and check partitions: groups of symbols with an engine, a feed, files, ports and CPUs.
 
 Filters and roles use the names, files and ports that follow from the list `trading_partitions`. The functions only
 compute: they read and change nothing else.
@@ -40,7 +40,7 @@ _OWN_SETTINGS = (
 
 
 def names_of(partition: str) -> dict[str, str]:
-    """Return the names of the units and files of a partition's engine and feed. Each key says what the name is for.
+    """Return a dictionary with the names of a partition's units and files. Each key says what the name is for.
 
     An empty partition name stands for the only engine of a host without partitions.
     """
@@ -65,8 +65,8 @@ def complete(partitions: Any, hosts: Sequence[str], order_port: Any, feed_port: 
 
     `host` is empty while `hosts` does not contain the partition's host. `zone` and `type` are empty where those of the
     environment apply. `share` is None for a partition without CPUs of its own. Otherwise it is [position, number]. The
-    number is how many partitions of the host have CPUs of their own. The position is the partition's place among them.
-    Raises ValueError for a malformed list.
+    number counts the partitions of the host that have CPUs of their own. The position is the partition's place among
+    them. Raises ValueError for a malformed list.
     """
     if wrong := list(_form(partitions)):
         raise ValueError(f"trading_partitions: {'; '.join(wrong)}")
@@ -101,9 +101,9 @@ def problems(
 ) -> list[str]:
     """Return one sentence for each problem of the partitions.
 
-    An empty `hosts` means that the hosts are not known yet; then hosts are not checked. `ports` maps names to ports.
-    The partitions' ports are counted from its ports `order` and `feed`. Its other ports are those of other services on
-    each host. `settings` are the settings that apply to all engines.
+    An empty `hosts` means that the hosts are not known yet; then hosts are not checked. `ports` maps the names of
+    services to ports. The partitions' ports are counted from its ports `order` and `feed`. Its other ports are those of
+    other services on each host. `settings` are the settings that apply to all engines.
     """
     if wrong := list(_form(partitions)):
         return wrong
@@ -122,11 +122,11 @@ def problems(
 
 
 def moves(partitions: Sequence[Mapping[str, Any]], had: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """Return which of a host's partitions get symbols, and which of these also lose some.
+    """Return which partitions of a host get symbols from the new list, and which lose some.
 
-    `had` maps each partition to its present symbols. In the result `gaining` are the partitions that get symbols, and
-    `others` are the rest. `both` are the gaining partitions that also lose symbols. `new` are the symbols that no
-    engine of the host has yet.
+    `had` maps each partition to its present symbols. The result has four lists. `gaining` are the partitions that get
+    symbols, and `others` are the rest. `both` are the gaining partitions that also lose symbols. `new` are the symbols
+    that no engine of the host has yet.
     """
     there = {symbol for symbols in had.values() for symbol in symbols}
     wanted = {partition["name"]: partition["symbols"] for partition in partitions}
@@ -146,11 +146,12 @@ def move(
     had: Mapping[str, Sequence[str]] | None = None,
     canaries: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Return `problems`, which prevent a symbol's move to a partition, and `giver`, the partition that has the symbol.
+    """Return a dictionary about the move of a symbol to a partition, with the keys `problems` and `giver`.
 
-    `partitions` are those of all hosts and have no problems. `had` maps each partition to the symbols of its engine.
-    `canaries` maps it to the engine's test symbol. Both are None before the hosts were queried, and `giver` is empty
-    then. It is also empty when the symbol is already at its new partition.
+    `problems` says why the move is impossible. `giver` is the partition that has the symbol now. `partitions` are those
+    of all hosts and have no problems. `had` maps each partition to the symbols of its engine. `canaries` maps each
+    partition to its engine's test symbol. Both are None before the hosts were queried, and `giver` is empty then. It is
+    also empty when the symbol is already at its new partition.
     """
     wanted = {partition["name"]: list(partition["symbols"]) for partition in partitions}
     owner = "".join(name for name, symbols in wanted.items() if symbol in symbols)
@@ -226,9 +227,9 @@ def _kept(symbol: str, giver: str, symbols: Sequence[str], canary: str) -> Itera
 
 
 def _form(partitions: Any) -> Iterator[str]:
-    """Yield one sentence for each error in the structure of the list.
+    """Yield one sentence for each error in the structure of the list of partitions.
 
-    `problems` checks the content of a well-formed list.
+    The function `problems` then checks the content of a list without such errors.
     """
     if not isinstance(partitions, (list, tuple)):
         yield "it is no list of partitions, each with name and symbols"
@@ -360,7 +361,7 @@ def _ports(
 
 
 def _place(partition: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
-    """Return the partition's host. While hosts are unknown, return the declared number of the host instead.
+    """Return the partition's host, or its declared number of the host while the names of hosts are unknown.
 
     Return an empty text when neither is known.
     """

@@ -94,7 +94,7 @@ _POLL_SECONDS = 3.0
 
 
 def actions(client: Any, composite: str, since: datetime) -> list[str]:
-    """Return summaries of the actions that the composite alarm has run since a moment, the newest first.
+    """Return a summary of each action that the composite alarm has run since the given time, the newest first.
 
     The summaries are from CloudWatch's history.
     """
@@ -107,7 +107,7 @@ def actions(client: Any, composite: str, since: datetime) -> list[str]:
 def observe(client: Any, composite: str, since: datetime, wait_seconds: float) -> list[str]:
     """Wait until an action of the composite alarm has succeeded, but not longer than ``wait_seconds``.
 
-    Return the summaries of all its actions.
+    Return the summaries of all actions that it has run.
     """
     deadline = time.monotonic() + wait_seconds
     while True:
@@ -119,7 +119,7 @@ def observe(client: Any, composite: str, since: datetime, wait_seconds: float) -
 
 @contextmanager
 def listening(sqs: Any, sns: Any, topic: str) -> Iterator[str]:
-    """Yield the URL of a temporary queue that is subscribed to the topic.
+    """Yield the URL of a temporary queue that is subscribed to the alarms' topic. This is a context manager.
 
     First, queues and subscriptions that earlier trials left are removed. At the end, this trial's own are removed.
     """
@@ -193,8 +193,8 @@ def plan(client: Any, alarm: str, composite: str, wait_seconds: float) -> str:
     """Wait until the composite alarm is off, but not longer than ``wait_seconds``.
 
     Return an empty text when a trial is possible, otherwise the reason why it is not. A trial is not possible when the
-    composite alarm stays on. It is not possible either when one of the two alarms has an action that does more than
-    notify.
+    composite alarm stays on. It is not possible either when one of the two alarms, the triggered one and the composite
+    one, has an action that does more than notify.
     """
     answer = client.describe_alarms(AlarmNames=[alarm, composite], AlarmTypes=["MetricAlarm", "CompositeAlarm"])
     for one in [*answer["MetricAlarms"], *answer["CompositeAlarms"]]:

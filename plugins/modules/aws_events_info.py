@@ -97,7 +97,7 @@ _NO_TRAIL = (
 
 
 def ours_in(text: str, environment: str, known: set[str]) -> bool:
-    """Return whether an event's text names the environment: by its tag, by a name of a resource, or by a known id."""
+    """Return whether an event's text names the environment: by its tag, by a resource's name, or by a known id."""
     name = re.escape(environment)
     tag = rf'"key":\s*"Environment",\s*"value":\s*"{name}"'
     # The environment prod must not match names of the environment prod-b, which begin with trading-prod-b. Names of
@@ -110,7 +110,7 @@ def ours_in(text: str, environment: str, known: set[str]) -> bool:
 
 
 def learned_from(detail: dict[str, Any]) -> set[str]:
-    """Return the ids of the resources that a request created: ids in the response that the request did not have."""
+    """Return the ids of the resources that a request created: the ids that only its response contains."""
     answer, request = (json.dumps(detail.get(key)) for key in ("responseElements", "requestParameters"))
     return set(_ID.findall(answer)) - set(_ID.findall(request))
 
@@ -150,9 +150,9 @@ def of_environment(events: Iterable[dict[str, Any]], environment: str, known: se
 
 
 def changes(client: Any, days: int, most_pages: int) -> Iterator[dict[str, Any]]:
-    """Yield the account's events that are not read-only, the newest first.
+    """Yield the AWS account's events of requests that can change something, the newest first.
 
-    An empty event at the end means that more than ``most_pages`` pages exist.
+    An empty event at the end means that more than ``most_pages`` pages of events exist.
     """
     until = datetime.datetime.now(datetime.timezone.utc)
     pages = client.get_paginator("lookup_events").paginate(
@@ -171,13 +171,13 @@ def changes(client: Any, days: int, most_pages: int) -> Iterator[dict[str, Any]]
 
 
 def has_trail(client: Any) -> bool:
-    """Return whether any trail of the account is logging."""
+    """Return whether any trail of the AWS account is logging. A trail stores the events in a bucket."""
     trails = client.describe_trails(includeShadowTrails=True)["trailList"]
     return any(client.get_trail_status(Name=trail["TrailARN"])["IsLogging"] for trail in trails)
 
 
 def observe(module: AnsibleAWSModule) -> tuple[list[Event], list[str]]:
-    """Return the environment's events, and notes.
+    """Return the environment's events, and notes about them.
 
     One note says whether a trail is on. Other notes say which events were not read.
     """

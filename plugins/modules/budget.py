@@ -111,9 +111,10 @@ def _subscribers(client: Any, key: dict[str, str], notification: dict[str, Any])
 
 
 def found_to_delete(module: Any, client: Any, account: str, name: str) -> budgets.Plan | None:
-    """Return the budget, or None. When AWS does not let the caller read it, give a warning and return None.
+    """Return the budget that is to be deleted, or None when it does not exist.
 
-    A run that destroys an environment must go on to delete other resources, so it must not fail here.
+    When AWS does not let the caller read the budget, give a warning and return None. This must not fail, because a run
+    that destroys an environment must go on to delete other resources.
     """
     from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError
 
@@ -160,7 +161,7 @@ def apply(client: Any, account: str, name: str, current: budgets.Plan | None, wa
 
 
 def main() -> None:
-    """Read the resource, and bring it to the wanted state unless the run is in check mode."""
+    """Read the budget, and bring it to the wanted state unless the run is in check mode."""
     notification = {
         "kind": {"type": "str", "choices": ["ACTUAL", "FORECASTED"], "required": True},
         "percent": {"type": "float", "required": True},

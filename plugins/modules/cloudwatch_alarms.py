@@ -95,7 +95,7 @@ def observe(client: Any, prefix: str) -> list[dict[str, Any]]:
 
 
 def apply(client: Any, planned: cloudwatch.AlarmPlan, tags: dict[str, str]) -> None:
-    """Put and delete the planned alarms. New alarms get the tags."""
+    """Put and delete alarms as the plan says. New alarms get the tags."""
     for alarm in planned.put:
         # PutMetricAlarm ignores tags for an alarm that exists. It refuses an empty list of metrics.
         given = {key: value for key, value in alarm.items() if value != []}
@@ -109,12 +109,12 @@ def apply(client: Any, planned: cloudwatch.AlarmPlan, tags: dict[str, str]) -> N
 
 
 def by_name(alarms: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return each alarm's name → its settings in comparable form."""
+    """Return a dictionary: alarm's name → the alarm's settings in comparable form."""
     return {alarm["AlarmName"]: cloudwatch.settings(alarm) for alarm in alarms}
 
 
 def main() -> None:
-    """Read the resource, and bring it to the wanted state unless the run is in check mode."""
+    """Read the alarms, and bring them to the wanted state unless the run is in check mode."""
     module = AnsibleAWSModule(
         argument_spec={
             "prefix": {"type": "str", "required": True},

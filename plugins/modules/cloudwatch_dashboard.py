@@ -72,7 +72,7 @@ def plan(params: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def apply(client: Any, name: str, wanted: dict[str, Any] | None) -> list[str]:
-    """Put or delete the dashboard; return CloudWatch's warnings about a body that it accepted."""
+    """Put or delete the dashboard. Return CloudWatch's warnings about a body that it accepted."""
     if wanted is None:
         client.delete_dashboards(DashboardNames=[name])
         return []
@@ -83,7 +83,7 @@ def apply(client: Any, name: str, wanted: dict[str, Any] | None) -> list[str]:
 
 
 def main() -> None:
-    """Read the resource, and bring it to the wanted state unless the run is in check mode."""
+    """Read the dashboard, and bring it to the wanted state unless the run is in check mode."""
     module = AnsibleAWSModule(
         argument_spec={
             "name": {"type": "str", "required": True},

@@ -72,16 +72,17 @@ _NO_COST = ["Credit", "Refund"]
 
 
 def span(today: date) -> tuple[date, date]:
-    """Return the first day whose cost counts, and the first day whose cost does not count any more.
+    """Return the days whose cost counts, as two dates: the first such day, and the first day after them.
 
-    On the first day of a month the days between the two are the whole month before.
+    The days are those of this month before today. If today is the first day of a month, they are the whole previous
+    month.
     """
     last = today if today.day > 1 else today - timedelta(days=1)
     return last.replace(day=1), today
 
 
 def request(environment: str, begin: date, end: date) -> dict[str, Any]:
-    """Return arguments with which GetCostAndUsage returns the environment's cost of each service.
+    """Return the arguments for GetCostAndUsage, so that it returns the environment's cost by service.
 
     Credits and refunds are left out.
     """

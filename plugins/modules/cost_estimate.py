@@ -180,9 +180,9 @@ def heading(prices: dict[str, str], region: str) -> str:
 
 
 def plan(given: dict[str, Any]) -> tuple[list[cost.Line], list[str]]:
-    """Return the month's estimate as lines, and as text with a heading.
+    """Return the month's estimate twice: as lines, and as text with a heading.
 
-    Raises UnknownPriceError for an unknown instance type, and KeyError when the table lacks another price.
+    Raises UnknownPriceError for an unknown instance type, and KeyError when the table of prices lacks another price.
     """
     used = cost.Amounts(**{name: given[name] for name in cost.Amounts._fields})
     prices = {**given["prices"]}

@@ -81,7 +81,10 @@ TMPFILES_FILE = "/etc/tmpfiles.d/os-tuning-governor.conf"
 
 
 def observe(root: Path) -> list[str]:
-    """Return the names of the cpufreq policies of the host whose root directory is `root`."""
+    """Return the names of the cpufreq policies of the host whose root directory is `root`.
+
+    A policy is a group of CPUs with a common frequency governor.
+    """
     return sorted(path.name for path in kernelfs.under(root, CPUFREQ).glob("policy*"))
 
 
@@ -95,7 +98,7 @@ def plan(policies: list[str], governor: str) -> list[Setting]:
 def run(root: Path, governor: str, present: bool, check: bool, force: bool = False) -> dict[str, Any]:
     """Set or restore the governor on the host whose root directory is `root`; return the module's result.
 
-    Raises TuningError.
+    Raises TuningError when the governor's name is invalid, or a file cannot be read or written.
     """
     policies = observe(root)
     wanted = plan(policies, governor)

@@ -65,7 +65,7 @@ _MOST_METRICS = 500
 
 
 def query(key: str, instance_id: str) -> dict[str, Any]:
-    """Return the query of GetMetricData for the hourly averages of one instance."""
+    """Return a query for GetMetricData that asks for the hourly averages of one instance's CPU use."""
     metric = {
         "Namespace": "AWS/EC2",
         "MetricName": "CPUUtilization",
@@ -75,7 +75,7 @@ def query(key: str, instance_id: str) -> dict[str, Any]:
 
 
 def observe(client: Any, instances: dict[str, str], days: int) -> dict[str, dict[str, Any]]:
-    """Return for each host ``hours``, ``average`` and ``highest`` (see RETURN).
+    """Return a dictionary: host → its ``hours``, ``average`` and ``highest`` (see RETURN).
 
     ``instances`` maps hosts to instance ids.
     """

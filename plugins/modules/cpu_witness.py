@@ -4,7 +4,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Ansible module that watches a host's CPUs during a measurement, to find times in which the machine was disturbed.
 
-A witness is a process that notices when its CPU is taken away or slowed.
+It starts and ends witnesses. A witness is a process that notices when its CPU is taken away or slowed.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ PROPERTIES = {
 
 
 def run(module: AnsibleModule, command: list[str]) -> tuple[int, str]:
-    """Return the exit code and error output of a command. When the program does not exist, return 127 and the error."""
+    """Run a command. Return its exit code and error output, or 127 and the error when the program does not exist."""
     try:
         returned, _out, err = outside.run(module, command, handle_exceptions=False)
     except OSError as error:
@@ -106,7 +106,7 @@ def run(module: AnsibleModule, command: list[str]) -> tuple[int, str]:
 
 
 def plan(parameters: dict[str, Any]) -> list[str]:
-    """Return the command line of systemd-run that starts the witness processes, which watch the CPUs."""
+    """Return the command line of systemd-run that starts the witnesses, the processes that watch the CPUs."""
     command = [*parameters["command"], "--cpus", ",".join(map(str, parameters["cpus"])), "--output", str(RECORD)]
     command += ["--limit", str(parameters["limit_s"])]
     command += ["--state", parameters["engine_state"]] if parameters["engine_state"] else []
@@ -116,7 +116,7 @@ def plan(parameters: dict[str, Any]) -> list[str]:
 
 
 def apply(module: AnsibleModule, command: list[str]) -> str:
-    """Start the witness processes, which watch the CPUs. Return why they could not be started, or an empty text."""
+    """Start the witnesses, the processes that watch the CPUs. Return why that failed, or an empty text."""
     run(module, ["systemctl", "stop", UNIT])  # an interrupted play may have left the unit
     try:
         RECORD.unlink(missing_ok=True)
@@ -127,7 +127,10 @@ def apply(module: AnsibleModule, command: list[str]) -> str:
 
 
 def observe(module: AnsibleModule) -> tuple[dict[str, object], str]:
-    """End the witness processes. Return their record and an empty text, or an empty record and why there is none."""
+    """End the witnesses and return their record and an empty text.
+
+    When there is no record, return an empty one and the reason.
+    """
     run(module, ["systemctl", "stop", UNIT])
     try:
         record: dict[str, object] = json.loads(RECORD.read_text(encoding="utf-8"))

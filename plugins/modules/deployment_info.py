@@ -89,7 +89,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.aws.deployment 
 
 
 def warn_of_own_key(module: AnsibleAWSModule) -> None:
-    """Give a warning when EBS encrypts volumes with the account's own key, which needs more permissions."""
+    """Give a warning when EBS encrypts volumes with a key of the AWS account, which needs more permissions."""
     with aws.explained(module, "read the default key of EBS"):
         key = aws.client(module, "ec2").get_ebs_default_kms_key_id()["KmsKeyId"]
     if not key.endswith("alias/aws/ebs"):

@@ -118,7 +118,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.aws import inpu
 
 
 def observe(path: str) -> str | None:
-    """Return the text of the file, or None when the file cannot be read as text."""
+    """Return the text of the public key's file, or None when the file cannot be read as text."""
     try:
         with open(path, encoding="utf-8") as file:
             return file.read()

@@ -50,7 +50,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils import outside
 
 
 def observe(module: AnsibleModule, command: list[str]) -> str:
-    """Return a text with the command, its output and its exit code."""
+    """Run a command and return one text with the command, its output and its exit code."""
     try:
         returned, out, err = outside.run(module, command, handle_exceptions=False)
     except OSError as error:

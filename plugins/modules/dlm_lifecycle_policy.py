@@ -74,7 +74,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws,
 
 
 def observe(client: Any, name: str) -> dict[str, Any] | None:
-    """Return the policy with this tag Name, or None when there is none."""
+    """Return the policy whose tag Name has this value, or None when there is none."""
     summaries = client.get_lifecycle_policies()["Policies"]
     found = [summary["PolicyId"] for summary in summaries if summary.get("Tags", {}).get("Name") == name]
     if not found:
@@ -84,7 +84,7 @@ def observe(client: Any, name: str) -> dict[str, Any] | None:
 
 
 def plan(params: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the wanted policy with the fields of CreateLifecyclePolicy, or None when it shall not exist."""
+    """Return the wanted policy with the fields of CreateLifecyclePolicy, or None when the policy shall not exist."""
     if params["state"] == "absent":
         return None
     return {
@@ -100,7 +100,7 @@ def plan(params: dict[str, Any]) -> dict[str, Any] | None:
 def apply(
     client: Any, current: dict[str, Any] | None, wanted: dict[str, Any] | None, tags: dict[str, str]
 ) -> str | None:
-    """Create, update or delete the policy; return the id of the resulting policy, or None after a deletion."""
+    """Create, update or delete the policy. Return the id of the resulting policy, or None after a deletion."""
     if wanted is None:
         if current is not None:
             client.delete_lifecycle_policy(PolicyId=current["PolicyId"])
@@ -112,7 +112,7 @@ def apply(
 
 
 def main() -> None:
-    """Read the resource, and bring it to the wanted state unless the run is in check mode."""
+    """Read the policy, and bring it to the wanted state unless the run is in check mode."""
     module = AnsibleAWSModule(
         argument_spec={
             "name": {"type": "str", "required": True},

@@ -4,7 +4,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Ansible module that finds names of playbooks and variables that do not exist.
 
-It searches documents for both, and a run's settings for variables.
+It searches documents for names of both kinds, and a run's settings for names of variables.
 """
 
 from __future__ import annotations

@@ -60,7 +60,8 @@ _POLL_SECONDS = 1.0
 def output_of(client: Any, instance_id: str) -> str:
     """Return the latest console output of an instance.
 
-    Types without the Nitro hypervisor do not support the latest output, so their buffered output is returned.
+    Types without the Nitro hypervisor do not support the latest output. For these the output that EC2 has buffered is
+    returned.
     """
     from botocore.exceptions import ClientError
 
@@ -74,7 +75,7 @@ def output_of(client: Any, instance_id: str) -> str:
 
 
 def observe(client: Any, instance_ids: list[str], wait_seconds: float) -> dict[str, str]:
-    """Return instance id → host key, for the instances that print one within ``wait_seconds``."""
+    """Return a dictionary: instance id → host key, for the instances that print one within ``wait_seconds``."""
     deadline = time.monotonic() + wait_seconds
     found: dict[str, str] = {}
     while True:
@@ -89,7 +90,7 @@ def observe(client: Any, instance_ids: list[str], wait_seconds: float) -> dict[s
 
 
 def main() -> None:
-    """Wait for the keys and report them."""
+    """Wait until the instances have printed their SSH host keys, and report the keys."""
     module = AnsibleAWSModule(
         argument_spec={
             "instance_ids": {"type": "list", "elements": "str", "required": True},

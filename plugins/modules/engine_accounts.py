@@ -110,7 +110,7 @@ def mode_of(path: Path) -> int:
 
 
 def check_names(accounts: list[dict[str, Any]]) -> str:
-    """Return a sentence about an invalid or repeated account name, or an empty text."""
+    """Return a sentence about the first invalid or repeated account name, or an empty text."""
     names = [str(account.get("name", "")) for account in accounts]
     for name in names:
         if not NAME.fullmatch(name):
@@ -120,7 +120,10 @@ def check_names(accounts: list[dict[str, Any]]) -> str:
 
 
 def check_passwords(passwords: dict[str, Any], accounts: list[dict[str, Any]]) -> str:
-    """Return a sentence about the first problem of the given passwords, without quoting any, or an empty text."""
+    """Return a sentence about the first problem of the given passwords, or an empty text.
+
+    The sentence does not quote a password.
+    """
     names = {account["name"] for account in accounts}
     for name, password in passwords.items():
         if name not in names:
@@ -131,7 +134,7 @@ def check_passwords(passwords: dict[str, Any], accounts: list[dict[str, Any]]) -
 
 
 def render(accounts: list[dict[str, Any]], hashes: dict[str, str]) -> str:
-    """Return the text of the TOML file.
+    """Return the text of the accounts' file in TOML.
 
     Options are written as JSON, because JSON's form of strings, numbers and booleans is valid TOML.
     """
@@ -145,7 +148,7 @@ def render(accounts: list[dict[str, Any]], hashes: dict[str, str]) -> str:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file atomically, so that at no moment another user than its owner can read it."""
+    """Write a file atomically. At no moment can another user than its owner read it."""
     descriptor, scratch = tempfile.mkstemp(dir=path.parent)
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         stream.write(text)
@@ -155,8 +158,8 @@ def write_private(path: Path, text: str) -> None:
 def belongs(password: Path, hashed: Path) -> bool:
     """Return whether the hash in the second file belongs to the password in the first file.
 
-    An scrypt hash, the kind that trading-engine makes, is computed again (about 50 ms). The hash of another program
-    cannot be checked: it counts as right unless the password's file is newer.
+    A hash by scrypt, as trading-engine makes it, is computed again (about 50 ms). The hash of another program cannot be
+    checked: it counts as right unless the password's file is newer than the hash's file.
     """
     if not (password.exists() and hashed.exists()):
         return False
@@ -183,7 +186,7 @@ def belongs(password: Path, hashed: Path) -> bool:
 
 @dataclass(frozen=True)
 class Observed:
-    """The present state on the host.
+    """The present state of the accounts on the host.
 
     `private` tells whether the directory of the secrets has the right mode. `passwords` are the accounts whose password
     is as wanted. `hashes` has the hash of each account whose hash belongs to its password. `text` is the text of the
@@ -219,7 +222,10 @@ def is_restored(password: Path, hashed: Path, given: str | None) -> bool:
 
 
 def is_as_given(password: Path, given: str | None) -> bool:
-    """Return whether the host has a password for the account. If one is given, the host's must be equal to it."""
+    """Return whether the host has a password for the account.
+
+    If the user has given a password, the host's password must also be equal to it.
+    """
     if not password.exists():
         return False
     return given is None or password.read_text(encoding="utf-8", errors="surrogateescape") == given + "\n"
@@ -257,7 +263,7 @@ def plan(observed: Observed, accounts: list[dict[str, Any]]) -> Plan:
 def apply(
     module: AnsibleModule, planned: Plan, observed: Observed, directory: Path, accounts: list[dict[str, Any]]
 ) -> None:
-    """Make the missing passwords and hashes, and write the accounts' file."""
+    """Make the missing passwords and hashes, and write the accounts' file if the plan says so."""
     given = module.params["passwords"]
     directory.mkdir(mode=SECRETS_MODE, exist_ok=True)
     if planned.make_private:

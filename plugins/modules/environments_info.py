@@ -49,7 +49,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.aws.deployment 
 
 
 def observe(module: AnsibleAWSModule) -> dict[str, list[dict[str, str]]]:
-    """Return each environment's name → its resources, as dictionaries of kind, id, name and state."""
+    """Return a dictionary: environment's name → its resources, as dictionaries of kind, id, name and state."""
     beginning = module.params["beginning"]
     with aws.explained(module, f"list the environments whose name begins with {beginning}"):
         return environments(lambda service: aws.client(module, service), beginning)

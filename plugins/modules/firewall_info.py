@@ -4,7 +4,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Ansible module that reads which firewalls a host has, and whether the collection's own rules are loaded and proven.
 
-Rules are proven when the host could be reached while they were loaded.
+Rules are proven when a connection to the host succeeded while they were loaded.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ _UFW = Path("/etc/ufw/ufw.conf")
 
 
 def is_proven(rules: str | None, proven: str | None) -> bool:
-    """Return whether both files exist and have the same content."""
+    """Return whether both files exist and have the same content: the rules, and the copy that marks them as proven."""
     try:
         return bool(rules and proven) and Path(rules or "").read_bytes() == Path(proven or "").read_bytes()
     except FileNotFoundError:
@@ -136,13 +136,13 @@ def others(module: AnsibleModule) -> list[str]:
 
 
 def numbers(users: list[str]) -> dict[str, int]:
-    """Return user → numeric id, for the users that exist."""
+    """Return a dictionary: user → numeric user id, for the users that exist."""
     known = {entry.pw_name: entry.pw_uid for entry in pwd.getpwall()}
     return {user: known[user] for user in users if user in known}
 
 
 def end_of(text: str) -> tuple[Address, int]:
-    """Return address and port of one end of a connection in ss's output.
+    """Return address and port of one end of a connection, from its text in the output of ss.
 
     An IPv4-mapped IPv6 address is returned as IPv4.
     """
@@ -152,9 +152,10 @@ def end_of(text: str) -> tuple[Address, int]:
 
 
 def outsiders(sessions: str, ports: list[int], networks: list[str]) -> list[str]:
-    """Return a text such as "198.51.100.9 on port 9001" for each peer of a session that is outside the networks.
+    """Return the peers of open sessions that are outside the given networks.
 
-    Only sessions to the given ports count. `sessions` is the output of ss.
+    Each is a text such as "198.51.100.9 on port 9001". Only sessions to the given ports count. `sessions` is the output
+    of ss.
     """
     inside = [ipaddress.ip_network(network, strict=False) for network in networks]
     found = set()
@@ -167,7 +168,10 @@ def outsiders(sessions: str, ports: list[int], networks: list[str]) -> list[str]
 
 
 def sessions(module: AnsibleModule) -> str:
-    """Return the open TCP sessions as ss prints them, one per line: two queues, the local end, the remote end."""
+    """Return the open TCP sessions in the form of ss.
+
+    Each line is one session: the lengths of two queues, the local end, and the remote end.
+    """
     if not module.params["ports"]:
         return ""
     ss = module.get_bin_path("ss", required=True, opt_dirs=["/usr/sbin"])

@@ -2,7 +2,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module that keeps a systemd unit running on its currently installed files, without interrupting clients."""
+"""Ansible module that enables a systemd unit, and restarts it when its files changed after its process began.
+
+On request it restarts the unit only while no client is connected.
+"""
 
 from __future__ import annotations
 
@@ -113,7 +116,7 @@ UNITS = Path("/etc/systemd/system")
 
 @dataclass(frozen=True)
 class Observed:
-    """The state of a unit. `younger` are the unit's files that changed after its process began."""
+    """The state of a unit. `younger` are the files of the unit that changed after its process began."""
 
     known: bool
     masked: bool
@@ -133,7 +136,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class TakenOver:
-    """The result of take_over_command. `error` is empty when the process now uses its new files."""
+    """The result of the option take_over_command, by which a running process reads its changed files again.
+
+    `error` is empty when the process now uses its new files.
+    """
 
     changed: bool
     error: str
@@ -145,7 +151,7 @@ def can_take_over(observed: Observed, sources: list[str]) -> bool:
 
 
 def plan(observed: Observed, restart: str, taken_over: TakenOver | None = None) -> Plan:
-    """Return the actions after which the unit runs on its present files, as far as `restart` allows them."""
+    """Return the actions that make the unit run on its present files, as far as the option `restart` allows them."""
     if taken_over is not None and not taken_over.error:
         enable = () if observed.enabled else ("enable",)
         return Plan((*(("take_over",) if taken_over.changed else ()), *enable), False, "")
@@ -172,9 +178,9 @@ def parse_started(printed: str, monotonic_us: str, booted_s: float) -> float:
     """Return the start time of a process as Unix time in seconds, or 0 when it never started.
 
     `printed` is the time as every version of systemd prints it, in UTC, to the second. The weekday is not parsed,
-    because Python knows it only in the locale's language. `monotonic_us` is exact and counted from the boot at
-    `booted_s`. When the two times differ, the clock was set in between. Then the earlier time counts: one restart too
-    many is better than one too few.
+    because Python knows it only in the locale's language. `monotonic_us` is exact, and counted from the boot, which was
+    at `booted_s`. When the two times differ, the clock was set in between. Then the earlier time counts: one restart
+    too many is better than one too few.
     """
     if not printed or printed == "n/a":
         return 0.0
@@ -229,7 +235,7 @@ class Unit:
             return None
 
     def take_over(self) -> TakenOver:
-        """Run take_over_command, which makes the process read its changed files again."""
+        """Run the option take_over_command, which makes the process read its changed files again."""
         try:
             returned, out, err = outside.run(
                 self.module, self.module.params["take_over_command"], handle_exceptions=False
@@ -262,7 +268,10 @@ def changed_s(path: str) -> float:
 
 
 def beside(folder: Path, pattern: str) -> list[str]:
-    """Return the names of unit files in `folder` that match the pattern; an empty list for an empty pattern."""
+    """Return the names of the unit files in `folder` that match the pattern. The unit must not run beside these.
+
+    An empty pattern matches no file.
+    """
     return sorted(path.name for path in folder.glob(pattern)) if pattern else []
 
 

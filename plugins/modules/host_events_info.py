@@ -85,7 +85,7 @@ _RELEASE = re.compile(r"(?P<what>.*), by (?P<who>\S+)$")
 def told(entry: dict[str, Any]) -> tuple[str, str, str] | None:
     """Return (kind, person, action) of one journal entry, or None for an entry that is not about people.
 
-    Any process may log under any name. So only the fields that journald itself adds are trusted: their names begin with
+    Any process may log under any name. So only the fields that journald itself adds are trusted. Their names begin with
     an underscore.
     """
     identifier, message, is_roots = entry.get("SYSLOG_IDENTIFIER"), entry.get("MESSAGE"), entry.get("_UID") == "0"
@@ -135,7 +135,7 @@ def lines(journal: str) -> Iterator[Event]:
 
 
 def merged(events: Iterable[Event]) -> list[Event]:
-    """Return the events in order of time. Equal events of the same hour are merged into one event.
+    """Return the events in order of time, with equal events of the same hour merged into one event.
 
     A merged event has the time of its first event, and as ``count`` the number of its events.
     """
@@ -150,7 +150,7 @@ def merged(events: Iterable[Event]) -> list[Event]:
 
 
 def observe(module: AnsibleModule) -> tuple[list[Event], list[str]]:
-    """Return the merged events and notes. A note says why events of the given days may be missing."""
+    """Return the merged events, and notes that say why events of the requested days may be missing."""
     days, most = module.params["days"], module.params["lines"]
     read = ["journalctl", "--quiet", "--output=json"]
     wanted = [*read, f"--since=-{days}d", f"--lines={most}", *_MATCHES]

@@ -93,7 +93,7 @@ _HOOK = ("HeartbeatTimeout", "DefaultResult", "LifecycleTransition")
 
 
 def digest(launch: dict[str, Any]) -> str:
-    """Return a digest of the launch data, which is stored as the description of the template's version.
+    """Return a digest of the launch data. It is stored as the description of the template's version.
 
     EC2 returns the launch data in another form than it received, so the digests are compared instead.
     """
@@ -101,7 +101,7 @@ def digest(launch: dict[str, Any]) -> str:
 
 
 def plan(params: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the wanted template, group and hook, or None when they shall not exist."""
+    """Return the wanted launch template, group and lifecycle hook, or None when they shall not exist."""
     if params["state"] == "absent":
         return None
     return {
@@ -138,9 +138,10 @@ def _template(client: Any, name: str) -> dict[str, Any] | None:
 
 
 def _launched_from(group: dict[str, Any], template: dict[str, Any] | None) -> dict[str, str]:
-    """Return the name and version of the template with which the group launches hosts.
+    """Return the name and version of ``template`` if the group launches its hosts from it.
 
-    Return an empty dictionary when that is not ``template``. Another template may have the same name.
+    Otherwise return an empty dictionary. The template is recognised by its id, because another one may have the same
+    name.
     """
     own = group.get("LaunchTemplate", {})
     if not template or own.get("LaunchTemplateId") != template["LaunchTemplateId"]:
@@ -149,7 +150,7 @@ def _launched_from(group: dict[str, Any], template: dict[str, Any] | None) -> di
 
 
 def observe(ec2: Any, scaling: Any, name: str, hook_name: str) -> dict[str, Any] | None:
-    """Return template, group and hook in the form of ``plan``, or None when neither template nor group exists.
+    """Return launch template, group and hook in the form of ``plan``, or None when neither template nor group exists.
 
     When one of the three is missing, its value is empty.
     """
@@ -261,7 +262,7 @@ def _wait_until_gone(scaling: Any, name: str) -> None:
 
 
 def main() -> None:
-    """Read the resource, and bring it to the wanted state unless the run is in check mode."""
+    """Read template, group and hook, and bring them to the wanted state unless the run is in check mode."""
     module = AnsibleAWSModule(
         argument_spec={
             "name": {"type": "str", "required": True},

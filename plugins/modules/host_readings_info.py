@@ -86,9 +86,9 @@ _FIREWALL_TABLE = "trading"
 
 
 def place(path: str) -> dict[str, Any]:
-    """Return the free shares (0 to 1) of space and inodes of a path's file system, and whether it is read-only.
+    """Return a dictionary about a path's file system: its free space, its free inodes, and whether it is read-only.
 
-    Return an empty dictionary when the path does not exist.
+    The first two are shares from 0 to 1. Return an empty dictionary when the path does not exist.
     """
     try:
         found = os.statvfs(path)
@@ -102,7 +102,7 @@ def place(path: str) -> dict[str, Any]:
 
 
 def drift(report: dict[str, Any], proc: Path = Path("/proc/sys")) -> list[str]:
-    """Return a sentence for each kernel setting whose value now differs from the one that tuning set.
+    """Return a sentence for each kernel setting whose present value is not the one that tuning set.
 
     `report` is the tuning report on the host.
     """
@@ -124,13 +124,13 @@ def governor_of(report: dict[str, Any]) -> str:
 
 
 def governors(sysfs: Path = Path("/sys/devices/system/cpu")) -> dict[str, str]:
-    """Return CPU → its frequency governor, for CPUs whose kernel driver has one."""
+    """Return a dictionary: CPU → its frequency governor, for CPUs whose kernel driver has one."""
     files = sysfs.glob("cpu[0-9]*/cpufreq/scaling_governor")
     return {file.parent.parent.name[3:]: file.read_text(encoding="ascii").strip() for file in files}
 
 
 class Host:
-    """Runs programs on the host. The output of a program that fails or does not exist is empty."""
+    """Functions that run programs on the host. The output of a program that fails or does not exist is empty."""
 
     def __init__(self, module: AnsibleModule) -> None:
         self._module = module
@@ -144,7 +144,7 @@ class Host:
         return out if returned == 0 else ""
 
     def unit(self, name: str) -> dict[str, Any]:
-        """Return a unit's properties, and as `log` the last lines of its log."""
+        """Return a unit's properties. The key `log` has the last lines of the unit's log."""
         state = answers.unit(self.say("systemctl", "show", "--property", answers.UNIT_PROPERTIES, name))
         command = ["journalctl", "--no-pager", "--output=cat", f"--lines={_LOG_LINES}"]
         # Log lines of an earlier run of the unit do not explain its present state. Old lines of a run that is still
@@ -161,9 +161,9 @@ class Host:
         return {**state, "log": self.say(*command).splitlines()}
 
     def links(self) -> dict[str, dict[str, Any]]:
-        """Return each interface → a dictionary: what delays its packets, and which network allowances were exceeded.
+        """Return a dictionary: interface → what delays its packets, and how often the instance exceeded each allowance.
 
-        For each allowance the dictionary tells how often the instance exceeded it.
+        An allowance is AWS's name for a limit of an instance's network.
         """
         delays = answers.delays(self.say("tc", "-j", "qdisc", "show"))
         names = [path.name for path in Path("/sys/class/net").iterdir() if (path / "device").exists()]

@@ -120,7 +120,8 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.errors i
 def observe(root: Path, engine_cpus: str, services: str = "", engines: int = 1) -> dict[str, Any]:
     """Return the module's result for the host whose root directory is `root`: topology, layout and other tuners.
 
-    Other tuners are services such as tuned. `services` is the output of systemctl about them. Raises TuningError.
+    Other tuners are services such as tuned. `services` is the output of systemctl about them. Raises TuningError when
+    the root directory is not that of a Linux host, or its CPUs cannot be divided as wanted.
     """
     host = topology.read(root)
     layout = cpu_layout.divide(host.cpus, engine_cpus, host.near_node, engines)
@@ -153,7 +154,7 @@ def refuse_partitions(root: Path) -> None:
 
 
 def services_of(module: AnsibleModule) -> str:
-    """Return what systemctl prints about other services that tune the host, such as tuned.
+    """Return the output of systemctl about other services that tune the host, such as tuned.
 
     Return an empty text on a host without systemd.
     """

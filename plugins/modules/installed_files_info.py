@@ -122,7 +122,10 @@ def differences(path: str, found: os.stat_result, declared: dict[str, Any]) -> l
 
 
 def observe(files: list[dict[str, Any]]) -> tuple[int, list[str]]:
-    """Return the number of compared files, and one sentence for each difference."""
+    """Compare the declared files with those on the host.
+
+    Return the number of compared files, and one sentence for each difference.
+    """
     compared, found = 0, []
     for declared in files:
         for path in sorted(glob.glob(declared["path"])):

@@ -87,7 +87,10 @@ def zones_of(client: Any, instance_type: str) -> list[str]:
 
 
 def observe(client: Any, instance_type: str) -> tuple[list[str], dict[str, Any]]:
-    """Return the type's zones, and its data as in DescribeInstanceTypes; both empty when the region lacks the type."""
+    """Return the type's zones, and its data in the form of DescribeInstanceTypes.
+
+    Both are empty when the region lacks the type.
+    """
     zones = zones_of(client, instance_type)
     if not zones:
         return [], {}
@@ -95,7 +98,10 @@ def observe(client: Any, instance_type: str) -> tuple[list[str], dict[str, Any]]
 
 
 def is_on_free_plan(client: Any) -> bool:
-    """Return whether the account may launch only free types; False when that is unknown."""
+    """Return whether the AWS account is on the free plan, which may launch only free types.
+
+    Return False when that is unknown.
+    """
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
@@ -106,7 +112,7 @@ def is_on_free_plan(client: Any) -> bool:
 
 
 def free_types(client: Any, architecture: str) -> list[str]:
-    """Return the instance types of an architecture that an account on the free plan may launch."""
+    """Return the instance types of an architecture that an AWS account on the free plan may launch."""
     pages = client.get_paginator("describe_instance_types").paginate(
         Filters=[
             {"Name": "free-tier-eligible", "Values": ["true"]},
@@ -117,7 +123,7 @@ def free_types(client: Any, architecture: str) -> list[str]:
 
 
 def free_plan_problem(module: Any, client: Any, found: dict[str, Any]) -> str:
-    """Return why an account on the free plan cannot launch this type, or an empty text."""
+    """Return why an AWS account on the free plan cannot launch this type, or an empty text."""
     from botocore.config import Config
 
     if found.get("FreeTierEligible"):
@@ -134,7 +140,7 @@ def free_plan_problem(module: Any, client: Any, found: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Read the type and its zones, and whether the account may launch it."""
+    """Read the type and its zones, and whether the AWS account may launch it."""
     module = AnsibleAWSModule(
         argument_spec={"instance_type": {"type": "str", "required": True}},
         supports_check_mode=True,

@@ -2,7 +2,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module that sets the CPUs which serve interrupts."""
+"""Ansible module that sets which CPUs serve interrupts."""
 
 from __future__ import annotations
 
@@ -107,9 +107,7 @@ IRQBALANCE_UNITS = ("/usr/lib/systemd/system/irqbalance.service", "/lib/systemd/
 
 
 def observe(root: Path, files: kernelfs.Files) -> dict[str, str]:
-    """Return file → CPU list for each interrupt, in numerical order.
-
-    The file is the one in which the kernel has the list.
+    """Return a dictionary: the kernel's file of an interrupt → the list of CPUs in it, in order of the interrupts.
 
     `root` is the root directory of the host.
     """
@@ -119,10 +117,10 @@ def observe(root: Path, files: kernelfs.Files) -> dict[str, str]:
 
 
 def plan(current: dict[str, str], housekeeping: frozenset[int]) -> dict[str, str]:
-    """Return each interrupt's new CPU list, which has only housekeeping CPUs.
+    """Return a dictionary with each interrupt's new CPU list, which has only housekeeping CPUs.
 
     Of its present CPUs the interrupt keeps those that are housekeeping CPUs. When there are none, it gets all
-    housekeeping CPUs.
+    housekeeping CPUs. These are the CPUs that are not reserved for the engine or telemetry.
     """
     return {irq: cpuset.render((cpuset.parse(cpus) & housekeeping) or housekeeping) for irq, cpus in current.items()}
 
@@ -130,7 +128,7 @@ def plan(current: dict[str, str], housekeeping: frozenset[int]) -> dict[str, str
 def run(root: Path, housekeeping_list: str, present: bool, check: bool, force: bool = False) -> dict[str, Any]:
     """Set or restore the affinity on the host whose root directory is `root`; return the module's result.
 
-    Raises TuningError.
+    Raises TuningError when a file cannot be read or written.
     """
     usable = topology.usable_cpus(root)
     housekeeping = _housekeeping(housekeeping_list, usable)
@@ -178,7 +176,7 @@ def _housekeeping(text: str, usable: frozenset[int]) -> frozenset[int]:
 
 
 def _bans_expected(root: Path, banned: dict[str, str]) -> dict[str, str]:
-    """Return the environment variables that irqbalance should have. They ban it from some CPUs.
+    """Return the environment variables that the service irqbalance should have. They ban it from some CPUs.
 
     An assignment in the distribution's environment file overrides the drop-in (systemd.exec(5), EnvironmentFile=).
     """

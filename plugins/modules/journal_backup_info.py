@@ -77,7 +77,7 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.aws import aws,
 
 
 def observe(client: Any, bucket: str, owner: str) -> list[dict[str, Any]]:
-    """Return all objects of the bucket as ListObjectsV2 does, or an empty list when the bucket does not exist."""
+    """Return all objects of the bucket in the form of ListObjectsV2, or an empty list when there is no bucket."""
     try:
         pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, ExpectedBucketOwner=owner)
         return [one for page in pages for one in page.get("Contents", [])]
@@ -138,7 +138,7 @@ def holdings(objects: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[
 
 
 def told(hosts: list[dict[str, Any]], others: list[str]) -> list[str]:
-    """Return the hosts' entries and the names of other objects as lines of text."""
+    """Return lines of text that say what each host has in the bucket, and which other objects are there."""
     lines = [
         f"{one['host']} on {one['instance']}: {one['objects']} objects, {one['bytes'] / (1 << 20):.1f} MiB, "
         f"{one['oldest']} to {one['newest']}"

@@ -182,7 +182,7 @@ _PASSWORD = re.compile(r'^password = "([^"]+)"$', re.MULTILINE)
 
 
 def observe(client: Any, bucket: str, owner: str) -> dict[str, Any]:
-    """Return name → upload time, for all objects that hosts have uploaded."""
+    """Return a dictionary: object's name → its upload time, for all objects that hosts have uploaded."""
     pages = client.get_paginator("list_objects_v2").paginate(
         Bucket=bucket, Prefix=journal_bucket.PREFIX, ExpectedBucketOwner=owner
     )
@@ -190,9 +190,9 @@ def observe(client: Any, bucket: str, owner: str) -> dict[str, Any]:
 
 
 def plan(observed: dict[str, Any], given: dict[str, Any]) -> Backup | None:
-    """Return the backup to archive, or None when there is none and the option `optional` is set.
+    """Return the backup to archive, or None when the host has uploaded nothing and the option `optional` is set.
 
-    Raises BackupError.
+    Raises BackupError when there is no usable backup.
     """
     if given["optional"] and given["host"] not in journal_bucket.hosts(observed):
         return None
@@ -200,13 +200,13 @@ def plan(observed: dict[str, Any], given: dict[str, Any]) -> Backup | None:
 
 
 def newest(observed: dict[str, Any], host: str, backup: Backup) -> str:
-    """Return the upload time of the newest object of the backup's series, in ISO 8601 form."""
+    """Return the upload time of the newest object in the series to which the backup belongs, in ISO 8601 form."""
     of_series = (f":{backup.instance}/{host}/{backup.series}/", f"/{backup.instance}/{host}/{backup.series}/")
     return str(max(when for key, when in observed.items() if any(part in key for part in of_series)).isoformat())
 
 
 class Source:
-    """Reads the bucket's objects, and checks each against the SHA-256 in its name."""
+    """The reader of the bucket's objects. It checks each object against the SHA-256 in its name."""
 
     def __init__(self, client: Any, bucket: str, owner: str) -> None:
         self._client = client
@@ -224,7 +224,7 @@ class Source:
         return data
 
     def segment(self, segment: Segment, into: Path) -> None:
-        """Write a segment's file from its objects.
+        """Write the file of a journal segment from the objects that contain its parts.
 
         Raises BackupError when the bytes do not match the length in a name or the digest in the segment's seal.
         """
@@ -242,7 +242,7 @@ class Source:
 
 
 def hashes(accounts: str) -> dict[str, str]:
-    """Return account → password hash from the text of accounts.toml, without the test accounts."""
+    """Return a dictionary: account → password hash, from the text of accounts.toml. Test accounts are left out."""
     found = {}
     for name, table in _ACCOUNT.findall(accounts):
         password = _PASSWORD.search(table)
@@ -252,10 +252,10 @@ def hashes(accounts: str) -> dict[str, str]:
 
 
 def proof(source: Source, backup: Backup, folder: Path) -> tuple[list[tuple[str, Path | bytes]], str]:
-    """Return the files that are needed only to check the newest snapshot, and an empty text.
+    """Return the files that are needed only to check the newest snapshot, and a reason why they are missing.
 
-    When an object of these files does not match its name, return no files and the reason. A restore is possible without
-    these files.
+    The reason is empty when all are there. When one of their objects does not match its name, return no files. A
+    restore is possible without them.
     """
     newest = max((number for number, _part in backup.snapshots), default=0)
     found: list[tuple[str, Path | bytes]] = []
@@ -313,10 +313,9 @@ class Release(NamedTuple):
 def release(source: Source, backup: Backup, folder: Path | None) -> tuple[Release, list[str]]:
     """Return the release that the host ran last, and the errors of releases that cannot be read.
 
-    The release is written to the folder, if one is given.
-
-    After a rollback the bucket also has the wheels of another release. So the right release is the one whose wheels the
-    host recorded as installed. Raises BackupError when an unreadable release may be the right one.
+    The files of the release are written to the folder, if one is given. After a rollback the bucket also has the wheels
+    of another release. So the right release is the one whose wheels the host recorded as installed. Raises BackupError
+    when an unreadable release may be the right one.
     """
     parts = {file.path: file.part for file in backup.files}
     if IN_FORCE not in parts:
@@ -351,7 +350,7 @@ def release(source: Source, backup: Backup, folder: Path | None) -> tuple[Releas
 
 
 def apply(source: Source, backup: Backup, dest: Path) -> list[str]:
-    """Write the archive atomically; return a list of warnings."""
+    """Write the archive atomically. Return a list of warnings."""
     with tempfile.TemporaryDirectory(dir=dest.parent) as folder:
         scratch = Path(folder) / "archive.tar.gz"
         proving, problem = proof(source, backup, Path(folder))

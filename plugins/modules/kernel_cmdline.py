@@ -124,9 +124,9 @@ class Tools:
 
 @dataclasses.dataclass(frozen=True)
 class Observed:
-    """The arguments of the running kernel, of the next boot, and of this collection; and those removed since the boot.
+    """The kernel arguments of the running kernel, of the next boot, and those that this collection has set.
 
-    `boot` is the kernel's id of the present boot.
+    It also has the arguments that were removed since the boot. `boot` is the kernel's id of the present boot.
     """
 
     running: list[str]
@@ -137,7 +137,7 @@ class Observed:
 
 
 def observe(root: Path, loader: Grub | Grubby | None) -> Observed:
-    """Return the arguments of the host whose root directory is `root`.
+    """Return the kernel arguments of the host whose root directory is `root`.
 
     Without a boot loader the arguments of the next boot are empty.
     """
@@ -167,7 +167,8 @@ def run(
 ) -> dict[str, Any]:
     """Set the next boot's arguments on the host whose root directory is `root`; return the module's result.
 
-    `never` are the arguments that the user refuses. With `check` nothing is changed. Raises TuningError.
+    The arguments in `never` are not set, even if they are wanted. With `check` nothing is changed. Raises TuningError
+    when an argument is invalid or cannot be set.
     """
     refusals = {entry["name"]: entry["reason"] for entry in never}
     refused = [argument for argument in arguments if _reason(argument, refusals)]
@@ -224,10 +225,7 @@ def _reason(argument: str, refusals: dict[str, str]) -> str:
 
 
 def _ignored(root: Path, name: str) -> str:
-    """Return a sentence when the running kernel shows that it ignores this argument, otherwise an empty text.
-
-    The sentence says how the kernel shows it.
-    """
+    """Return how the running kernel shows that it ignores this argument, or an empty text when it does not."""
     path = SHOWN_BY.get(name)
     if path and (kernelfs.Files(root).read(path) or "(null)") == "(null)":
         return f"the kernel has the argument, and {path} is empty: it was built without this"
@@ -251,7 +249,7 @@ def _load(path: Path) -> Ours:
 
 
 def _load_removed(root: Path) -> list[str]:
-    """Return the arguments that were removed since the boot. Raises TuningError for a damaged file."""
+    """Return the recorded arguments that were removed since the boot. Raises TuningError for a damaged record."""
     path = kernelfs.under(root, REMOVED)
     try:
         return [str(argument) for argument in json.loads(undo.read_file(path) or "[]")]

@@ -203,7 +203,7 @@ def plan(request: Request, host: Host) -> tuple[list[Setting], list[Outcome]]:
 def run(root: Path, request: Request, check: bool) -> dict[str, Any]:
     """Apply the request to the host whose root directory is `root`; return the module's result.
 
-    Raises TuningError.
+    Raises TuningError for an invalid tunable, or when a file cannot be read or written.
     """
     wanted, gated = plan(request, observe(root))
     later = boot_files.later_assignments(root)
@@ -224,7 +224,10 @@ def sysctls(values: dict[str, str]) -> dict[str, str]:
 
 
 def boot_texts(held: dict[str, str]) -> dict[str, str]:
-    """Return the path of each boot file → its text, for the values that must apply after a boot."""
+    """Return a dictionary: path of a boot file → its text.
+
+    A boot file sets kernel values at each boot. The texts are for the values that must apply after a boot.
+    """
     below_sys = {name: value for name, value in held.items() if name.startswith("/")}
     return {
         boot_files.SYSCTL_FILE: boot_files.sysctl_text(sysctls(held)),

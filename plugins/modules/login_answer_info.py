@@ -101,20 +101,26 @@ _LOGOUT = b"\x00\x01O"
 
 
 def login(account: str, password: str) -> bytes:
-    """Return the bytes of the login request."""
+    """Return the bytes of the login request, as SoupBinTCP defines it."""
     name, word = account.encode("ascii").ljust(6), password.encode("ascii").ljust(10)
     return _LOGIN.pack(_LOGIN.size - 2, b"L", name, word, b" " * 10, b"0".rjust(20))
 
 
 def packet(connection: Any) -> tuple[bytes, bytes]:
-    """Return type and payload of the next packet. Raises ConnectionError when the connection has ended."""
+    """Read the next packet from the connection, and return its type and payload.
+
+    Raises ConnectionError when the connection has ended.
+    """
     (length,) = struct.unpack(">H", exactly(connection, 2))
     body = exactly(connection, length)
     return body[:1], body[1:]
 
 
 def exactly(connection: Any, size: int) -> bytes:
-    """Return exactly `size` bytes from the connection. Raises ConnectionError when it ends before that."""
+    """Read exactly `size` bytes from the connection and return them.
+
+    Raises ConnectionError when the connection ends before that.
+    """
     found = b""
     while len(found) < size:
         more = connection.recv(size - len(found))
@@ -125,7 +131,7 @@ def exactly(connection: Any, size: int) -> bytes:
 
 
 def first_answer(connection: Any) -> tuple[bytes, bytes]:
-    """Return type and payload of the answer to a login. Packets before it, such as heartbeats, are skipped.
+    """Return type and payload of the answer to a login. Packets before the answer, such as heartbeats, are skipped.
 
     Raises TimeoutError when no answer comes in time, and ConnectionError when the connection ends.
     """
@@ -138,7 +144,7 @@ def first_answer(connection: Any) -> tuple[bytes, bytes]:
 
 
 def observe(given: dict[str, Any]) -> dict[str, Any]:
-    """Return the module's results except the target (see RETURN): how the port answered a login."""
+    """Log in, and return how the port answered: the module's results (see RETURN) except the target."""
     nothing = {"accepted": False, "session": "", "sequence": 0}
     try:
         with socket.create_connection((given["host"], given["port"]), timeout=_TIMEOUT_S) as plain:

@@ -129,7 +129,7 @@ _HEALTH = (
 
 
 def plan(params: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the wanted balancer with its listeners and target groups, or None when it shall not exist."""
+    """Return the wanted balancer with its listeners and target groups, or None when the balancer shall not exist."""
     if params["state"] == "absent":
         return None
     health = {
@@ -350,7 +350,10 @@ def _apply_tags(client: Any, arn: str, current: dict[str, str], wanted: dict[str
 
 
 def _remove(client: Any, current: dict[str, Any]) -> None:
-    """Delete the balancer, wait until it is gone, and then delete its target groups. They are in use until then."""
+    """Delete the balancer, wait until it is gone, and then delete its target groups.
+
+    Target groups cannot be deleted before, because the balancer uses them.
+    """
     if "LoadBalancerArn" in current:
         client.delete_load_balancer(LoadBalancerArn=current["LoadBalancerArn"])
         client.get_waiter("load_balancers_deleted").wait(LoadBalancerArns=[current["LoadBalancerArn"]])
@@ -359,7 +362,7 @@ def _remove(client: Any, current: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Read the resource, and bring it to the wanted state unless the run is in check mode."""
+    """Read the balancer, and bring it to the wanted state unless the run is in check mode."""
     listener = {
         "port": {"type": "int", "required": True},
         "target_group": {"type": "str", "required": True},

@@ -108,7 +108,7 @@ def run(
 ) -> dict[str, Any]:
     """Apply the settings to the network cards of the host whose root directory is `root`; return the module's result.
 
-    Without `coalesce` the original settings are restored. Raises TuningError.
+    Without `coalesce` the original settings are restored. Raises TuningError when a file cannot be read or written.
     """
     names, cpus = observe(root)
     obstacle = _obstacle(names, cpus, min_cpus, tool) if coalesce else ""
@@ -148,11 +148,11 @@ def _reason(outcome: Outcome) -> str:
 
 
 def rules(root: Path, tool: Ethtool, held: dict[str, str]) -> str:
-    """Return the text of the file with a udev rule for each card, or an empty text.
+    """Return the text of the file with a udev rule for each network card, or an empty text.
 
     A rule matches the card's address, because udev may rename a card while rules run. It also requires a driver,
-    because VLANs, bridges and bonds share a card's address but have no driver. A card in a bond gets the bond's
-    address, but it does not have it yet when it appears.
+    because VLANs, bridges and bonds share a card's address but have no driver. The address is the card's permanent one.
+    When a card of a bond appears, it still has this address; it gets the bond's address later.
     """
     commands: dict[str, dict[str, list[str]]] = {}
     for path, value in held.items():

@@ -2,7 +2,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module that computes the figures of measured loads, such as latency percentiles, by trading-figures."""
+"""Ansible module that computes the figures of measured loads, such as latency percentiles.
+
+It runs the program trading-figures.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +76,7 @@ INTERRUPTED = 3
 
 
 def observe(module: AnsibleModule) -> dict[str, Any]:
-    """Return the figures of all rounds together. The result also has the diagrams as HTML, under "drawings"."""
+    """Return the figures of all rounds of load together. The key "drawings" has the diagrams as HTML."""
     with tempfile.TemporaryDirectory(dir=module.tmpdir) as folder:
         words = []
         for number, each in enumerate(module.params["rounds"]):

@@ -2,7 +2,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible module that sends a measured load of orders to an engine, by the load generator trading-bench."""
+"""Ansible module that runs the load generator trading-bench against an engine.
+
+The generator sends orders and measures the time to each answer.
+"""
 
 from __future__ import annotations
 
@@ -132,7 +135,7 @@ INTERRUPTED = 3
 
 
 def plan(parameters: dict[str, Any], report: Path) -> list[str]:
-    """Return the command line of the generator, which writes its figures to the file ``report``."""
+    """Return the command line of the load generator, which writes its figures to the file ``report``."""
     options = {
         "--host": parameters["address"],
         "--port": str(parameters["port"]),
@@ -160,7 +163,10 @@ def plan(parameters: dict[str, Any], report: Path) -> list[str]:
 
 
 def apply(module: AnsibleModule, command: list[str]) -> None:
-    """Run the generator against the engine. If the generator does not know --feed, run it again without that option."""
+    """Run the load generator against the engine.
+
+    If the generator is too old to know the option --feed, run it again without that option.
+    """
     returned, out, err = outside.run(module, command, data=module.params["password"])
     if returned == WRONG_OPTION and "unrecognized arguments: --feed " in err:
         module.warn(f"{command[0]} is of a release that cannot subscribe to market data: that is not measured")
@@ -177,7 +183,7 @@ def apply(module: AnsibleModule, command: list[str]) -> None:
 
 
 def observe(report: Path) -> dict[str, Any]:
-    """Return the figures that the generator wrote to the file ``report``."""
+    """Return the figures that the load generator wrote to the file ``report``."""
     figures: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
     return figures
 

@@ -71,7 +71,7 @@ _TIMEOUT_S = 5
 
 
 def ask(url: str, token: str, ca_file: str | None) -> tuple[int, str]:
-    """Return (status, "") for an HTTP answer, or (0, reason) without an answer."""
+    """Request a URL. Return (status, "") for an HTTP answer, or (0, reason) without an answer."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
         with open_url(url, headers=headers, timeout=_TIMEOUT_S, use_proxy=False, ca_path=ca_file) as answer:
@@ -84,7 +84,10 @@ def ask(url: str, token: str, ca_file: str | None) -> tuple[int, str]:
 
 
 def observe(url: str, paths: list[str], token: str, ca_file: str | None) -> dict[str, dict[str, Any]]:
-    """Return each page → the statuses of its answers with and without the token. Without an answer, also return why."""
+    """Return a dictionary: page → the statuses of its answers with and without the token, and an error text.
+
+    The error text says why there was no answer. It is empty when there was one.
+    """
     found = {}
     for path in paths:
         status, said = ask(url + path, token, ca_file)

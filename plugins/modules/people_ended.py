@@ -138,7 +138,7 @@ def plan(observed: Observed, account: str) -> list[str]:
 
 
 class Account:
-    """A person's account on a host."""
+    """A person's Linux account on a host."""
 
     def __init__(self, module: AnsibleModule, name: str) -> None:
         self.module = module
@@ -164,7 +164,7 @@ class Account:
         return Observed(entry.pw_uid, self.keys.exists(), closed, bool(processes_of(entry.pw_uid)))
 
     def apply(self, uid: int | None, actions: list[str]) -> None:
-        """Do the planned actions, and end the user's processes."""
+        """Do the planned actions, such as to lock the account, and end the user's processes."""
         if "keys removed" in actions:
             self.keys.unlink()
         if "account closed" in actions:
@@ -175,7 +175,7 @@ class Account:
             self.run("userdel", "--remove", self.name)
 
     def end_processes(self, uid: int) -> None:
-        """Kill all processes of this user and of the user's sessions.
+        """Kill all processes that run as this user or belong to the user's sessions.
 
         The module fails when some still run after the time in the option `seconds`.
         """

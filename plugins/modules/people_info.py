@@ -114,7 +114,7 @@ def made_names(path: str) -> list[str]:
 
 
 def key_of(line: str) -> tuple[str, ...]:
-    """Return a key's type and content, without its comment. The keys have no options."""
+    """Return the type and content of a public key, without its comment. The line must not begin with options."""
     return tuple(line.split()[:2])
 
 

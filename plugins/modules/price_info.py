@@ -66,9 +66,9 @@ _PRICE_LIST_REGION = "us-east-1"
 
 
 def listed(client: Any, instance_type: str, region: str) -> dict[str, tuple[float, str]]:
-    """Return offer → (USD an hour, date) from the price list, or an empty dictionary when it cannot be read.
+    """Return a dictionary: offer → (USD an hour, date), from AWS's price list.
 
-    The caller then uses its own table of prices.
+    It is empty when the list cannot be read. The caller then uses its own table of prices.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -97,7 +97,7 @@ def spot(client: Any, instance_type: str) -> tuple[float, str] | None:
 
 
 def observe(module: Any, instance_type: str) -> tuple[dict[str, tuple[float, str]], tuple[float, str] | None]:
-    """Return the prices of the price list (see `listed`), and the Spot price (see `spot`)."""
+    """Return two things: the prices of AWS's price list (see `listed`), and the Spot price (see `spot`)."""
     from botocore.config import Config
 
     impatient = Config(connect_timeout=3, read_timeout=5, retries={"max_attempts": 0})

@@ -107,7 +107,10 @@ _AROUND_MS = 5000
 
 
 def ages_s(client: Any, given: dict[str, Any], now: datetime) -> dict[str, float | None]:
-    """Return metric → age of its newest sample in seconds. The age is None when the given time has no sample."""
+    """Return a dictionary: metric → age of its newest sample in seconds.
+
+    The age is None when the metric has no sample in the given time.
+    """
     dimensions = [{"Name": "InstanceId", "Value": given["instance_id"]}]
     names = {f"m{number}": name for number, name in enumerate(given["metrics"])}
     queries = [
@@ -152,7 +155,10 @@ def has(client: Any, given: dict[str, Any], line: dict[str, Any]) -> bool:
 
 
 def arrived(client: Any, given: dict[str, Any]) -> dict[str, bool]:
-    """Wait until every unit's line has arrived, or the time is over. Return unit → whether its line has arrived."""
+    """Wait until the line of every unit is in CloudWatch, or the time is over.
+
+    Return a dictionary: unit → whether its line has arrived.
+    """
     end = time.monotonic() + given["wait_seconds"]
     found = {line["unit"]: False for line in given["lines"]}
     while True:

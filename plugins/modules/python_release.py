@@ -144,16 +144,17 @@ OFFLINE = ("--isolated", "--no-index", "--disable-pip-version-check", "--no-cach
 
 
 def versioned(python: str) -> str:
-    """Return the interpreter's real path, whose name contains the version. If it is not found, return the given name.
+    """Return the interpreter's real path, whose name contains the version, such as python3.11.
 
-    After an upgrade of the distribution the name python3 may mean another version.
+    After an upgrade of the distribution the name python3 may mean another version. If no such path is found, return the
+    given name.
     """
     found = shutil.which(python)
     return os.path.realpath(found) if found else python
 
 
 def unpack(archive: Path, to: Path) -> None:
-    """Unpack an archive of wheels. Raises ReleaseError for a member that is not a plain file at its top level."""
+    """Unpack an archive of wheels. Raises ReleaseError unless all its members are plain files at its top level."""
     with tarfile.open(archive) as tar:
         for member in tar.getmembers():
             if not member.isfile() or "/" in member.name:
@@ -178,7 +179,8 @@ def run(module: AnsibleModule, what: str, command: list[str]) -> None:
 def install(module: AnsibleModule, releases: Releases, release: str, archive: str | None, python: str) -> None:
     """Install the release into its directory.
 
-    The marker file is written last, so that an incomplete installation never counts as installed. Raises ReleaseError.
+    The marker file is written last, so that an incomplete installation never counts as installed. Raises ReleaseError
+    when a step fails.
     """
     if not archive:
         raise ReleaseError(f"release {release} is not installed in {releases.directory}, and no archive was given")
@@ -265,7 +267,7 @@ class Observed:
 
 @dataclass(frozen=True)
 class Plan:
-    """The release, whether to install it, the new target of each link, and whether this is a rollback."""
+    """The wanted release, whether to install it, the new target of each link, and whether this is a rollback."""
 
     release: str
     install: bool
@@ -279,7 +281,7 @@ def observe(releases: Releases) -> Observed:
 
 
 def plan(observed: Observed, wanted: str, root: Path, in_force: bool = True) -> Plan:
-    """Return the plan that installs the wanted release, and activates it if `in_force`.
+    """Return the plan by which the wanted release gets installed, and activated if the option `in_force` is set.
 
     Raises ReleaseError when a rollback is wanted and no previous release exists.
     """
@@ -297,9 +299,9 @@ def plan(observed: Observed, wanted: str, root: Path, in_force: bool = True) -> 
 
 
 def apply(module: AnsibleModule, releases: Releases, planned: Plan) -> tuple[dict[str, Any], list[str]]:
-    """Install and activate the planned release; return its installation record and the removed releases.
+    """Install and activate the planned release. Return its installation record and the names of the removed releases.
 
-    Raises ReleaseError.
+    Raises ReleaseError when a step fails.
     """
     release = planned.release
     if planned.install:

@@ -126,7 +126,7 @@ class Observed:
 
 
 def plan(observed: Observed, wanted: str, clients: str, config: str, password_file: str) -> bool:
-    """Return whether the engine must be restarted.
+    """Return whether the switch needs a restart of the engine.
 
     Raises RunningError when the conditions for a switch are not met.
     """
@@ -154,7 +154,7 @@ def plan(observed: Observed, wanted: str, clients: str, config: str, password_fi
 
 
 class Switch:
-    """One switch of the release. `apply` raises RunningError when it fails."""
+    """One switch of the engine to another release."""
 
     def __init__(self, module: AnsibleModule) -> None:
         self.module = module
@@ -173,7 +173,7 @@ class Switch:
         self.new = Program(module, self.releases.root, module.params["release"])
 
     def observe(self) -> Observed:
-        """Return the state before the switch. Changes nothing. Raises RunningError."""
+        """Return the state before the switch. Nothing is changed. Raises RunningError when it cannot be read."""
         status: dict[str, Any] = {}
         sessions = 0
         if self.before:
@@ -185,7 +185,10 @@ class Switch:
         return Observed(self.before, bool(status.get("entry_closed")), sessions, has_password)
 
     def apply(self) -> None:
-        """Switch the release. Raises RunningError when the switch failed; the message says which release runs now."""
+        """Switch the engine to the new release.
+
+        Raises RunningError when that failed. The message says which release runs now.
+        """
         self.new_as_engine.ask("next-start", "closed", *self.config)
         closed_at = self.close_entry()
         try:
@@ -209,9 +212,9 @@ class Switch:
         self.closed_ms = round((time.monotonic() - closed_at) * 1000)
 
     def close_entry(self) -> float:
-        """Close order entry; clients are told that the market closes. Then wait while they may cancel orders.
+        """Close order entry, so that clients are told that the market closes. Then wait while they may cancel.
 
-        Return the time of the closing on the monotonic clock.
+        Return the time at which order entry was closed, on the monotonic clock.
         """
         try:
             self.old.ask("admin", *self.config, "close-entry")
@@ -223,9 +226,9 @@ class Switch:
         return closed_at
 
     def open_entry(self) -> None:
-        """Open order entry of the new release. After this only a clean stop allows a return to the previous release.
+        """Open order entry of the new release. Raises RunningError when that fails.
 
-        Raises RunningError when order entry cannot be opened.
+        After this, the engine can return to the previous release only if it stops cleanly.
         """
         try:
             self.new.ask("admin", *self.config, "open-entry")
@@ -314,8 +317,9 @@ class Switch:
     def usable_by_old(self) -> str:
         """Return why the previous release cannot continue from the journal, or an empty text when it can.
 
-        If the new release has journaled something, such as a cancel, and did not stop cleanly, it first makes a
-        snapshot. The previous release can continue from that snapshot.
+        The previous release may be unable to continue from what the new release has written to the journal, such as a
+        cancel. Then the new release makes a snapshot here, from which the previous release can continue. A clean stop
+        has already made one.
         """
         try:
             self.old.ask("check-journal", str(self.journal))

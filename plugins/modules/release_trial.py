@@ -81,7 +81,7 @@ OOM_SCORE = 500
 
 
 def differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    """Return which results of two replays differ, such as "replies to BENCH", "feed" or "state"."""
+    """Return the names of the results in which two replays differ, such as "replies to BENCH", "feed" or "state"."""
     found = [what for what in ("feed", "state") if one[what] != other[what]]
     accounts = sorted({*one["replies"], *other["replies"]})
     return [
@@ -91,7 +91,7 @@ def differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
 
 
 def prefix(cpus: list[int]) -> list[str]:
-    """Return the words to put before a command, for the lowest CPU and I/O priority on the given CPUs."""
+    """Return the words before a command that give it the lowest CPU and I/O priority and limit it to the given CPUs."""
     weak = ["choom", "-n", str(OOM_SCORE), "--", "ionice", "-c", "3", "chrt", "--idle", "0"]
     return [*weak, "taskset", "--cpu-list", ",".join(map(str, cpus))] if cpus else weak
 

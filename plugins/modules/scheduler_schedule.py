@@ -120,7 +120,7 @@ def shown(schedule: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Read the resource, and bring it to the wanted state unless the run is in check mode."""
+    """Read the schedule, and bring it to the wanted state unless the run is in check mode."""
     module = AnsibleAWSModule(
         argument_spec={
             "name": {"type": "str", "required": True},

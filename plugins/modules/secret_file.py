@@ -4,7 +4,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Ansible module that keeps a secret in a file of the host.
 
-The secret is given, or made at random on the host, which it then never leaves.
+The secret is given, or made at random on the host. In the second case it never leaves the host.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def is_private(path: Path) -> bool:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file atomically, so that at no moment another user than its owner can read it."""
+    """Write a file atomically. At no moment can another user than its owner read it."""
     path.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
     descriptor, scratch = tempfile.mkstemp(dir=path.parent)
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
@@ -93,7 +93,7 @@ def write_private(path: Path, text: str) -> None:
 
 
 def refusal(module: AnsibleModule, text: str) -> str:
-    """Return why the validation command refuses a secret, or an empty text.
+    """Return why the validation command refuses a secret, or an empty text when it accepts the secret.
 
     The command reads the secret from a temporary file. In the command's message the name of that file is replaced by
     the option `path`.
@@ -112,7 +112,7 @@ def refusal(module: AnsibleModule, text: str) -> str:
 
 
 def problem(text: str, minimum_characters: int) -> str:
-    """Return what is wrong with a secret, such as "is empty", without quoting it; or an empty text."""
+    """Return what is wrong with a secret, such as "is empty", or an empty text. The text does not quote the secret."""
     if not minimum_characters:
         return "" if text.strip() else "is empty"
     if len(text.split()) != 1 or not text.isascii():
@@ -131,7 +131,7 @@ class Observed:
 
 @dataclass(frozen=True)
 class Plan:
-    """The change to make.
+    """The change to make to the secret's file.
 
     It says whether to write the file, and whether to make a random secret. Otherwise `text` is the secret to write.
     """
@@ -142,14 +142,17 @@ class Plan:
 
 
 def observe(path: Path) -> Observed:
-    """Return the present state of the file."""
+    """Return the present state of the secret's file."""
     if not path.exists():
         return Observed(text=None, private=False)
     return Observed(path.read_text(encoding="utf-8", errors="surrogateescape"), is_private(path))
 
 
 def plan(observed: Observed, value: str) -> Plan:
-    """Return the change after which the file has the given secret, or some secret when none is given."""
+    """Return the change by which the file gets the given secret.
+
+    If none is given, the file keeps its secret. Without a file, a random secret is made.
+    """
     wanted = value.strip() + "\n" if value else observed.text
     return Plan(
         changes=wanted is None or wanted != observed.text or not observed.private,
@@ -159,7 +162,7 @@ def plan(observed: Observed, value: str) -> Plan:
 
 
 def apply(planned: Plan, path: Path) -> None:
-    """Write the file if the plan says so."""
+    """Write the secret's file if the plan says so."""
     if planned.changes:
         write_private(path, secrets.token_urlsafe(RANDOM_BYTES) + "\n" if planned.text is None else planned.text)
 

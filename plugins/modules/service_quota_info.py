@@ -63,7 +63,7 @@ _VCPUS = ("vcpus", "spot_vcpus")
 
 
 def limit_of(client: Any, quota: quotas.Quota) -> float | None:
-    """Return the quota's limit in the account, or None when it is unknown."""
+    """Return the quota's limit in the AWS account, or None when it is unknown."""
     from botocore.exceptions import ClientError
 
     try:

@@ -97,9 +97,9 @@ _SYNONYMS = {"prohibit-password": "without-password"}
 
 
 def arguments(command_line: str) -> list[str]:
-    """Return the command-line options of a running server that affect its settings.
+    """Return the command-line options of a running SSH server that affect its settings.
 
-    ``command_line`` is the text of /proc/PID/cmdline. The server may have replaced it by a title:
+    ``command_line`` is the text of /proc/PID/cmdline. The server may have replaced this text by a title such as
 
     ``sshd: /usr/sbin/sshd -D -o Port=22 [listener] 0 of 10-100 startups``.
     """
@@ -117,7 +117,10 @@ def arguments(command_line: str) -> list[str]:
 
 
 def parse(output: str) -> dict[str, list[str]]:
-    """Return setting → its values, from the output of ``sshd -T``. A repeated setting has one line per value."""
+    """Return a dictionary: setting → its values, from the output of ``sshd -T``.
+
+    A repeated setting has one line for each of its values.
+    """
     settings: dict[str, list[str]] = {}
     for line in output.splitlines():
         name, _blank, value = line.strip().partition(" ")
@@ -142,7 +145,7 @@ def _normal(value: str) -> str:
 
 
 def connection(module: AnsibleModule) -> str:
-    """Return the connection for which `sshd -T -C` evaluates Match blocks."""
+    """Return the connection for which ``sshd -T`` evaluates Match blocks, in the form of its option ``-C``."""
     return f"user={module.params['user']},host=localhost,addr=127.0.0.1"
 
 
@@ -163,7 +166,7 @@ def key_types(settings: dict[str, list[str]]) -> set[str]:
 
 
 def usable(names: list[str], types: set[str]) -> list[str]:
-    """Return those of the given algorithms for which the host has a key."""
+    """Return the algorithms of the given list for which the host has a key."""
     return [name for name in names if _KEY_TYPES.get(name, name) in types]
 
 
@@ -174,7 +177,10 @@ def is_known(module: AnsibleModule, sshd: str, setting: str, names: list[str]) -
 
 
 def supported(module: AnsibleModule, sshd: str, settings: dict[str, list[str]]) -> dict[str, list[str]]:
-    """Return setting → the wanted algorithms that the server supports. With other algorithms it would not start."""
+    """Return a dictionary: setting → those of the wanted algorithms that the server supports.
+
+    The server does not start with an algorithm that it does not support.
+    """
     if _FIPS.exists() and _FIPS.read_text(encoding="utf-8").strip() == "1":
         return {}
     found: dict[str, list[str]] = {}

@@ -70,7 +70,7 @@ def answer(host: str, port: int) -> str:
 
 
 def observe(host: str, ports: list[int]) -> dict[str, str]:
-    """Return port → its answer. Up to 16 ports are tried at once."""
+    """Return a dictionary: port → its answer to a connection attempt. Up to 16 ports are tried at once."""
     with ThreadPoolExecutor(_MOST_AT_ONCE) as pool:
         answers = pool.map(lambda port: answer(host, port), ports)
         return {str(port): found for port, found in zip(ports, answers)}

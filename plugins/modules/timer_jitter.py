@@ -74,7 +74,7 @@ def observe(duration_s: float, interval_us: int) -> dict[str, Any]:
 
 
 def summary(lateness_ns: list[int]) -> dict[str, Any]:
-    """Return the number of wake-ups, and percentiles of their lateness in microseconds."""
+    """Return the number of wake-ups, and percentiles in microseconds of how late they were."""
     ordered = sorted(lateness_ns)
 
     def percentile(share: float) -> float:

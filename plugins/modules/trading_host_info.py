@@ -129,9 +129,9 @@ def process_busy_s(stat: bytes) -> float:
 
 
 def processes_busy_s(proc: Path) -> dict[str, float]:
-    """Return "id@start time" → CPU time in seconds, for each process except this one.
+    """Return a dictionary: "id@start time" of a process → its CPU time in seconds.
 
-    The start time is part of the key because process ids are reused.
+    This process is left out. The start time is part of the key because process ids are reused.
     """
     busy_s = {}
     for directory in proc.iterdir():
@@ -156,7 +156,7 @@ def health(url: str) -> dict[str, Any]:
 
 
 def patient_health(url: str, patience_s: int) -> dict[str, Any]:
-    """Return the health check's answer as soon as its status is 200, or its last answer after `patience_s`."""
+    """Request the health check until its status is 200, for at most `patience_s` seconds. Return its last answer."""
     give_up_s = time.monotonic() + patience_s
     while True:
         answer = health(url)
@@ -166,7 +166,7 @@ def patient_health(url: str, patience_s: int) -> dict[str, Any]:
 
 
 def unit_properties(module: AnsibleModule, units: list[str]) -> dict[str, dict[str, str]]:
-    """Return unit → its properties ActiveState, UnitFileState and MainPID from systemd."""
+    """Return a dictionary: unit → its properties ActiveState, UnitFileState and MainPID, as systemd prints them."""
     properties = {}
     for unit in units:
         wanted = "--property=ActiveState,UnitFileState,MainPID"

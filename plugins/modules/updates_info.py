@@ -71,7 +71,7 @@ _AMAZON = re.compile(r'^ID="?amzn"?$', re.MULTILINE)
 
 
 def of_apt(simulated: str) -> tuple[list[str], list[str]]:
-    """Return two lists of packages that a simulated upgrade by apt-get would install.
+    """Return two lists of the packages that an upgrade by apt-get would install, from the output of a simulation.
 
     The first list has the security updates, the second all other updates.
     """
@@ -82,7 +82,7 @@ def of_apt(simulated: str) -> tuple[list[str], list[str]]:
 
 
 def of_dnf(advisories: str, updates: str) -> tuple[list[str], list[str]]:
-    """Return the packages in dnf's list of security advisories, and the names of other packages with an update."""
+    """Return two lists: the packages in dnf's list of security advisories, and all other packages with an update."""
     security = sorted(set(_ADVISORY.findall(advisories)))
     names = sorted({line.split()[0] for line in updates.splitlines() if len(line.split()) == 3})
     return security, [
@@ -117,7 +117,7 @@ def age_s(paths: Iterable[str], now: float) -> float | None:
 def observe(module: AnsibleModule) -> dict[str, Any]:
     """Return the module's results (see RETURN).
 
-    The module fails on a host that has neither apt nor dnf, and when the one that it has fails.
+    The module fails on a host without apt and dnf, and when the host's package manager fails.
     """
     if apt := module.get_bin_path("apt-get"):
         command = [apt, "--simulate", "--quiet", "--option=Debug::NoLocking=true", "dist-upgrade"]

@@ -103,7 +103,7 @@ def apply(
 
 
 def main() -> None:
-    """Read the resource, and bring it to the wanted state unless the run is in check mode."""
+    """Read the flow log, and bring it to the wanted state unless the run is in check mode."""
     module = AnsibleAWSModule(
         argument_spec={
             "log_group": {"type": "str", "required": True},

@@ -173,9 +173,9 @@ def pip(module: AnsibleModule, what: str, arguments: list[str], environment: dic
 
 
 def dependencies(module: AnsibleModule, project: Path, cache: Path) -> Path:
-    """Return the directory with the wheels of the lock file, which are downloaded when the cache lacks them.
+    """Return the directory with the wheels that the lock file names. Download them when the cache lacks them.
 
-    They depend on the lock file only, so a change of the project's code does not download them again.
+    The cache depends on the lock file only, so a change of the project's code does not download them again.
     """
     python_version, architecture = module.params["python_version"], module.params["architecture"]
     lock = project / LOCK
@@ -220,7 +220,7 @@ def cross_compiler(module: AnsibleModule, project: Path, cache: Path) -> Path:
 def build_environment(module: AnsibleModule, project: Path, cache: Path, scratch: Path) -> dict[str, str]:
     """Return the environment variables for a build that compiles for the host's architecture.
 
-    Raises ReleaseError.
+    Raises ReleaseError when the controller cannot compile for it.
     """
     environment = {"TRADING_ENGINE_COMPILED": "1"}
     architecture = module.params["architecture"]
@@ -234,7 +234,7 @@ def build_environment(module: AnsibleModule, project: Path, cache: Path, scratch
 def build_project(
     module: AnsibleModule, project: Path, scratch: Path, to: Path, environment: dict[str, str] | None = None
 ) -> None:
-    """Build the project's wheel into the directory `to`. Raises ReleaseError.
+    """Build the project's wheel into the directory `to`. Raises ReleaseError when the build fails.
 
     The build uses a copy of the sources, because a build writes next to its sources, and these may be read-only.
     """
@@ -252,7 +252,7 @@ def build_project(
 
 
 def apply(module: AnsibleModule, release: str, archive: Path, compiled: bool) -> None:
-    """Collect all wheels of the release and write `archive` atomically. Raises ReleaseError."""
+    """Collect all wheels of the release and write them to `archive` atomically. Raises ReleaseError when that fails."""
     parameters = module.params
     with tempfile.TemporaryDirectory(dir=archive.parent, prefix=SCRATCH) as scratch_name:
         scratch = Path(scratch_name)
@@ -282,7 +282,10 @@ def apply(module: AnsibleModule, release: str, archive: Path, compiled: bool) ->
 
 
 def collect(module: AnsibleModule, compiled: bool) -> dict[str, object]:
-    """Make the archive if the cache lacks it, and return the module's result. Raises ReleaseError."""
+    """Make the release's archive if the cache lacks it, and return the module's result.
+
+    Raises ReleaseError when that fails.
+    """
     parameters = module.params
     release = observe(
         Path(parameters["project"]) if parameters["project"] else None,
@@ -306,7 +309,7 @@ def collect(module: AnsibleModule, compiled: bool) -> dict[str, object]:
 
 
 def ready(archive: Path, python_version: str, architecture: str) -> dict[str, object]:
-    """Return the module's result for a given archive.
+    """Check a given archive and return the module's result for it.
 
     Raises ReleaseError when the archive cannot be used or does not fit the host.
     """

@@ -86,10 +86,11 @@ def _counts(summary: dict[str, int]) -> bool:
 
 
 def _outermost_role(task: Any) -> str:
-    """Return the name of the role that the play names. For tasks of a role that this role includes, it is the same.
+    """Return the name of the role that the play names, for one of its tasks.
 
-    The name is empty when the play runs another entry point of a role. Such an entry point only checks or reports
-    something, and gets no line.
+    If that role includes another role, its name is also returned for the tasks of the included role. The name is empty
+    when the play runs another entry point of a role. Such an entry point only checks or reports something, and gets no
+    line.
     """
     outermost = None
     while task is not None:
@@ -101,7 +102,7 @@ def _outermost_role(task: Any) -> str:
 
 
 def failure(task: str, result: dict[str, Any]) -> str:
-    """Return a text with a failed task's name and the lines of its messages."""
+    """Return a text about a failed task: its name and the lines of its messages."""
     said = list(dict.fromkeys(_said(result)))
     return "\n  ".join([task, *(line for text in said for line in text.strip().splitlines())])
 

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs a playbook as a separate process, for the action plugin playbook_run, and reads its results.
+"""Functions that run a playbook as a separate process, for the action plugin playbook_run, and read its results.
 
 The process is ended at its time limit. It is also ended when the process that started it has ended.
 """
@@ -35,10 +35,10 @@ class Ended(NamedTuple):
 
 
 def run(command: Sequence[str], environment: Mapping[str, str], log: str, limit_s: float) -> Ended:
-    """Run a command, write its output to the file ``log``, and return how it ended.
+    """Run a command, write its output to the file ``log``, and return how the command ended.
 
-    The command is ended after ``limit_s`` seconds. It is also ended when this process's parent has ended, so that it
-    creates no more resources after its run was killed.
+    The command is ended after ``limit_s`` seconds. It is also ended when this process's parent has ended. So a run that
+    was killed creates no more resources.
     """
     started_s = time.monotonic()
     parent = os.getppid()
@@ -69,7 +69,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 
 def tasks(folder: str) -> list[dict[str, Any]]:
-    """Return one dictionary for each task of the run, from the file of Ansible's junit callback.
+    """Return one dictionary for each task of the run, from the file that Ansible's junit callback wrote.
 
     Its keys are host, task, seconds, outcome ("ok", "failed" or "skipped"), message and changed. The list is empty when
     the run was ended early, because the callback writes its file at the end.
@@ -98,7 +98,7 @@ def _task(case: ElementTree.Element) -> dict[str, Any]:
 
 
 def _changed(result: str) -> bool:
-    """Return whether a task's result, which the callback writes as JSON, says that something changed."""
+    """Return whether a task changed something, from the task's result, which the callback writes as JSON."""
     try:
         found = json.loads(result)
     except ValueError:
@@ -107,7 +107,7 @@ def _changed(result: str) -> bool:
 
 
 def denials(log: str) -> list[str]:
-    """Return the requests that AWS refused for a missing permission: actions such as "ec2:RunInstances".
+    """Return the actions that AWS refused for a missing permission, from a log. Such an action is "ec2:RunInstances".
 
     When the log names no action, return the error codes, such as "AccessDenied".
     """

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Checks whether a VPC's network overlaps another VPC of the account. It takes what DescribeVpcs returned.
+"""A function that checks whether a VPC's network overlaps another VPC of the AWS account, from DescribeVpcs's answer.
 
 AWS allows VPCs that overlap, but two such VPCs can never be connected. The network of a VPC cannot be changed.
 """
@@ -27,7 +27,10 @@ def _name(vpc: Mapping[str, Any], tags: Mapping[str, str]) -> str:
 
 
 def problems(vpcs: Sequence[Mapping[str, Any]], own_tags: Mapping[str, str], vpc_cidr: str) -> Iterator[str]:
-    """Yield why the environment cannot use ``vpc_cidr`` in this region. ``own_tags`` identify its own VPC."""
+    """Yield why the environment cannot use the network ``vpc_cidr`` in this region.
+
+    ``own_tags`` are the tags by which the environment's own VPC is recognised.
+    """
     others = []
     for vpc in vpcs:
         tags = {tag["Key"]: tag["Value"] for tag in vpc.get("Tags", [])}

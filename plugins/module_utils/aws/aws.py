@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Shared code of the AWS modules: a client with retries, the change of one resource, and readable API errors.
+"""Code that the AWS modules share: a client with retries, the change of one resource, and readable API errors.
 
 botocore is imported inside functions, because ansible-doc and the sanity tests load this file without it.
 """
@@ -39,7 +39,7 @@ _ADVICE_BY_CODE = {
 
 
 def explain(error: Exception, doing: str, region: str | None) -> str:
-    """Return one line: what failed and where, the answer of AWS, and what to do.
+    """Return one line about an AWS error: what failed and where, the answer of AWS, and what to do.
 
     Raises the error again when it is not from botocore. ``doing`` completes "Cannot …", for example "read the dashboard
     trading-production".
@@ -71,7 +71,10 @@ def explain(error: Exception, doing: str, region: str | None) -> str:
 
 @contextmanager
 def explained(module: Any, doing: str) -> Iterator[None]:
-    """When the block raises an AWS error, end the module with an explanation of it. Other errors pass through."""
+    """Context manager that ends the module with an explanation when its block raises an AWS error.
+
+    Other errors are raised unchanged. ``doing`` completes "Cannot …" in the explanation.
+    """
     try:
         yield
     except Exception as error:
@@ -88,7 +91,10 @@ def client(module: Any, service: str, **parameters: Any) -> Any:
 
 
 class Outcome(NamedTuple):
-    """The resource before the change, whether it had to change, and the change's result (None without a change)."""
+    """The result of `converge`: the resource before the change, whether it had to change, and the answer to the change.
+
+    The answer is None if nothing was changed.
+    """
 
     current: Any
     changed: bool
@@ -103,7 +109,7 @@ def converge(
     same: Callable[[Any, Any], bool],
     change: Callable[[Any], Any],
 ) -> Outcome:
-    """Change one resource to its wanted state. In check mode it is only read.
+    """Change one resource to its wanted state. In check mode the resource is only read.
 
     ``read`` returns the current resource, and ``wanted`` is the wanted one; None means "does not exist" for both.
     ``same`` compares the two. ``change`` gets the current resource and changes it. ``what`` completes "Cannot read …".
@@ -125,12 +131,12 @@ def report(module: Any, changed: bool, before: Any, after: Any, **facts: Any) ->
 
 
 def as_tag_list(tags: dict[str, str]) -> list[dict[str, str]]:
-    """Return ``tags`` as the API's list of Key and Value, sorted by key."""
+    """Return ``tags`` in the API's form: a list of dictionaries with Key and Value, sorted by key."""
     return [{"Key": key, "Value": tags[key]} for key in sorted(tags)]
 
 
 def holds(current: Any, wanted: Any) -> bool:
-    """Return whether ``current`` contains everything in ``wanted``.
+    """Return whether ``current`` contains everything in ``wanted``. Both are structures of an API.
 
     Other keys of ``current`` are ignored, because services also return default values. Lists of tags are compared
     regardless of their order.

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Brings monthly cost budgets into one comparable form, for the module budget. It sends no requests.
+"""Functions that bring monthly cost budgets into one comparable form, for the module budget. They send no requests.
 
 Source: AWS Budgets API reference, CreateBudget. A tag is written ``user:KEY$VALUE`` in a filter.
 """
@@ -57,7 +57,7 @@ def in_one_form(budget: Mapping[str, Any], notifications: Sequence[tuple[Mapping
 
 
 def identity(notification: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields that identify a notification at AWS. Its state is not among them."""
+    """Return the fields by which AWS identifies a notification. The notification's state is not one of them."""
     return {
         "NotificationType": notification["NotificationType"],
         "ComparisonOperator": notification["ComparisonOperator"],

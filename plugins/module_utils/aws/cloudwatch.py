@@ -1,10 +1,11 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Compares CloudWatch alarms and checks dashboards, for the modules cloudwatch_alarms and cloudwatch_dashboard.
+"""Functions that compare CloudWatch alarms and check dashboards.
 
-The functions take and return structures of the API, and send no requests. Sources: CloudWatch API reference,
-PutMetricAlarm, PutCompositeAlarm and "Dashboard body structure and syntax".
+The modules cloudwatch_alarms and cloudwatch_dashboard use them. The functions take and return structures of the API,
+and send no requests. Sources: CloudWatch API reference, PutMetricAlarm, PutCompositeAlarm and "Dashboard body structure
+and syntax".
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ _COMPOSITE_ALARM_KEYS = (
 
 
 def _normal(alarm: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
-    """Return the alarm's settings in comparable form, with all defaults.
+    """Return the alarm's settings in comparable form. Settings that the alarm lacks get their default.
 
     A list is sorted when its order has no meaning.
     """
@@ -88,7 +89,7 @@ def _normal(alarm: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
 def settings(alarm: Mapping[str, Any]) -> dict[str, Any]:
     """Return an alarm's settings in comparable form.
 
-    ``alarm`` is the structure to put, or the one that DescribeAlarms returned. An alarm with an AlarmRule is a
+    ``alarm`` is an alarm that a user wants, or one that DescribeAlarms returned. An alarm with an AlarmRule is a
     composite alarm, and any other alarm is a metric alarm.
     """
     return _normal(alarm, _COMPOSITE_ALARM_KEYS if alarm.get("AlarmRule") else _METRIC_ALARM_KEYS)
@@ -98,7 +99,7 @@ def settings(alarm: Mapping[str, Any]) -> dict[str, Any]:
 class AlarmPlan:
     """The changes to make: alarms to put, and names of alarms to delete.
 
-    A composite alarm is put after the alarms that it names, and deleted before them.
+    A composite alarm is put after the alarms that its rule names, and deleted before them.
     """
 
     put: list[dict[str, Any]]

@@ -1,7 +1,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Finds an instance's SSH host key in the console output of its first boot, for the module ec2_host_key_info."""
+"""A function that finds an instance's SSH host key in the console output of its first boot.
+
+The module ec2_host_key_info uses it.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ _PREFERRED = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa")
 
 
 def host_key(output: str) -> str | None:
-    """Return the preferred key from the last block of host keys in the output, such as "ssh-ed25519 AAAA…".
+    """Return the preferred SSH host key from the last block of host keys in the output, as "ssh-ed25519 AAAA…".
 
     Return None when the output has no complete block.
     """

@@ -1,10 +1,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Estimates what a deployment costs in a month, from the prices in files/prices.yml and the amounts in use.
+"""Functions that estimate what a deployment costs in a month, from the prices in files/prices.yml and the amounts used.
 
-The module cost_estimate uses it. AWS's free amounts apply to the whole account. If other deployments use them up, this
-estimate is too low by their value.
+The module cost_estimate uses them. AWS's free amounts apply to the whole AWS account. If other deployments use these
+amounts up, the estimate is too low by their value.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class UnknownPriceError(Exception):
 
 
 class Line(NamedTuple):
-    """One line of the estimate: the item, its calculation, and USD a month rounded to cents."""
+    """One line of the estimate: the item, how its cost is calculated, and the cost in USD a month, rounded to cents."""
 
     what: str
     how: str
@@ -110,7 +110,7 @@ def _puts(used: Amounts, gib_per_day: Decimal) -> int:
     """Return how many objects all hosts together put into the bucket in a month.
 
     The RPO (recovery point objective) is the longest time whose orders may be lost. A host puts two objects into the
-    bucket in each RPO, and one more each time that an object is full.
+    bucket per RPO. In addition it puts one for each amount of data that fills an object (_OBJECT_GIB).
     """
     regular = _plain(2 * _DAY_S * _MONTH_DAYS) / used.backup_rpo_seconds
     return math.ceil((regular + gib_per_day * _MONTH_DAYS / _OBJECT_GIB) * used.backup_hosts)
@@ -143,7 +143,8 @@ def busy_backup(prices: Mapping[str, Any], used: Amounts) -> list[str]:
 def instance_month(prices: Mapping[str, Any], instance_type: str, per_hour: Any = None) -> Decimal:
     """Return the cost in USD of one instance in a month of 730 hours.
 
-    ``per_hour`` replaces the table's price. Raises UnknownPriceError when the table does not have the type.
+    ``per_hour`` is a price in USD that replaces the table's price. Raises UnknownPriceError when it is not given and
+    the table does not have the type.
     """
     if per_hour is None:
         if instance_type not in prices["instance_per_hour"]:
@@ -212,7 +213,7 @@ def table(lines: list[Line]) -> list[str]:
 
 
 def side_by_side(lines: list[Line], used: Amounts, offers: Sequence[Mapping[str, Any]], hours: Any) -> list[str]:
-    """Return one text for each offer (see offers.py): the month's total when the instances are paid in this way.
+    """Return one text for each offer (see offers.py), with the month's total if the instances are paid that way.
 
     ``hours`` are the hours in a month in which the instances run.
     """

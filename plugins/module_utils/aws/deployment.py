@@ -1,12 +1,11 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Finds every AWS resource of one environment; it changes nothing. The module deployment_info and others use it.
+"""Functions that find every AWS resource of one environment, and change nothing. Several modules use them.
 
 A resource is ``{"kind": …, "id": …, "name": …, "state": …}``. An instance also has its ``type``, a volume its ``zone``,
-a target group its ``port``.
-EC2's resources are found by the tags Project and Environment. Resources of other services are found by their names,
-which contain the environment's name.
+a target group its ``port``. EC2's resources are found by the tags Project and Environment. Resources of other services
+are found by their names, which contain the environment's name.
 """
 
 from __future__ import annotations
@@ -162,7 +161,7 @@ def _resource(kind: str, identity: str, name: str, state: str = "") -> Resource:
 
 
 def observe(client_of: Callable[[str], Any], environment: str) -> list[Resource]:
-    """Return every resource of ``environment``. ``client_of`` returns the client of a service."""
+    """Return every resource of ``environment``. ``client_of`` is a function: name of a service → its boto3 client."""
     found = [
         resource
         for service, reader in _READERS
@@ -175,7 +174,7 @@ def observe(client_of: Callable[[str], Any], environment: str) -> list[Resource]
 
 
 def missing(wanted: Mapping[str, Sequence[str]], present: Sequence[Resource]) -> list[dict[str, str]]:
-    """Return a dictionary of kind and name for each wanted resource that does not exist.
+    """Return a list with a dictionary of kind and name for each wanted resource that does not exist.
 
     ``wanted`` maps kinds of resources to names. ``present`` are the resources that exist.
     """
@@ -241,9 +240,10 @@ _FINDERS: list[tuple[str, Callable[[Any, str], Iterator[str]]]] = [
 
 
 def environments(client_of: Callable[[str], Any], beginning: str) -> dict[str, list[Resource]]:
-    """Return environment's name → its resources, for each environment whose name starts with ``beginning``.
+    """Return a dictionary: environment's name → its resources.
 
-    Environments without resources are left out: EC2 still returns the tags of instances that ended in the last hour.
+    It has each environment whose name starts with ``beginning``, except environments without resources: EC2 still
+    returns the tags of instances that ended in the last hour.
     """
     names = {name for service, finder in _FINDERS for name in finder(client_of(service), beginning)}
     found = {name: observe(client_of, name) for name in sorted(names)}

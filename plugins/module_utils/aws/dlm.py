@@ -1,10 +1,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes the details of a Data Lifecycle Manager policy, for the module dlm_lifecycle_policy.
+"""A function that makes the details of a Data Lifecycle Manager (DLM) policy, for the module dlm_lifecycle_policy.
 
-Source: DLM API reference, PolicyDetails. DLM selects a resource when one of several tags matches. So the policy's only
-target tags are the hosts' Name tags.
+Source: DLM API reference, PolicyDetails. DLM selects a resource when any one of a policy's tags matches. So the tags of
+the policy are only the hosts' Name tags.
 """
 
 from __future__ import annotations

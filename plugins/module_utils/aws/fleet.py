@@ -1,11 +1,11 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Names and checks the AWS resources of a fleet, before any is created.
+"""Functions that name and check the AWS resources of a fleet before any of them is created.
 
 A fleet has an Auto Scaling group of one host for each partition. It has a load balancer in each zone with such a group.
-A capital letter separates environment and partition in the names of balancers and target groups, because neither name
-contains one. Without it `prod` with partition `b-c` and `prod-b` with partition `c` would have the same name.
+In the names of balancers and target groups a capital letter separates environment and partition, whose names contain no
+capital letter. Without it `prod` with partition `b-c` and `prod-b` with partition `c` would have the same name.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def groups(
 ) -> list[dict[str, Any]]:
     """Return one dictionary for each partition: the names of its group, host and volume, its zone, and its listeners.
 
-    The listeners are those at the load balancer. Partitions without a zone are spread in turns over the first
-    `zone_count` zones. Raises ValueError for a malformed list.
+    The listeners are those that the load balancer has for the partition. Partitions without a zone are spread in turns
+    over the first `zone_count` zones. Raises ValueError for a malformed list.
     """
     first = list(zones)[: max(1, int(zone_count))] or [""]
     found = partitions.complete(declared, [], order_port, feed_port)
@@ -59,7 +59,7 @@ def balancer(prefix: str, zone: str) -> str:
 
 
 def balancers(found: Sequence[Mapping[str, Any]], prefix: str) -> list[dict[str, Any]]:
-    """Return one balancer for each zone that has a group: its name, its zone, and its listeners.
+    """Return one dictionary for each zone with a group: the load balancer's name, its zone, and its listeners.
 
     The listeners are those of all partitions in the zone.
     """
@@ -75,9 +75,9 @@ def balancers(found: Sequence[Mapping[str, Any]], prefix: str) -> list[dict[str,
 
 
 def zones_needed(found: Sequence[Mapping[str, Any]], zones: Sequence[str]) -> list[str]:
-    """Return the zones that need a subnet: all zones up to the last one that has a group.
+    """Return the zones that need a subnet: all zones up to the last zone with a group, in the order of the list.
 
-    Subnets take consecutive networks in this order. So no subnet moves when a further zone gets a group.
+    Subnets get consecutive networks in this order. So no subnet moves when a further zone gets a group.
     """
     last = max((list(zones).index(group["zone"]) for group in found if group["zone"] in zones), default=0)
     return list(zones)[: last + 1]
@@ -86,7 +86,8 @@ def zones_needed(found: Sequence[Mapping[str, Any]], zones: Sequence[str]) -> li
 def left(found: Sequence[Mapping[str, Any]], resources: Sequence[Mapping[str, Any]], kind: str, key: str) -> list[str]:
     """Return the names of leftover resources of one kind, sorted.
 
-    A resource is left over when no group or balancer in ``found`` has its name under ``key``.
+    ``found`` are the groups or balancers that the fleet needs. ``key`` is the key under which these have the name of
+    such a resource. A resource is left over when none of them names it.
     """
     wanted = {group[key] for group in found}
     return sorted(one["name"] for one in resources if one["kind"] == kind and one["name"] not in wanted)
@@ -101,7 +102,7 @@ def problems(
     partitions_left: str,
     settings: Mapping[str, Any],
 ) -> list[str]:
-    """Return one sentence for each problem of a fleet.
+    """Return one sentence for each problem of the fleet that ``declared``, a list of partitions, describes.
 
     `offered` has the instance `type`, the `zones` that offer it, and `zone_count`. `resources` are the resources that
     the environment has now. `settings` are the ports, `spot`, and `client_ipv6_cidrs`. A group without a partition is a
@@ -134,9 +135,9 @@ def problems(
 
 
 def _accounts(declared: Any) -> list[dict[str, str]]:
-    """Return the engine accounts that the partitions name.
+    """Return one dictionary with a name for each engine account that the partitions name.
 
-    The common check of partitions treats these accounts as known. Later each host checks whether they exist.
+    The check that all environments share treats these accounts as known. Later each host checks whether they exist.
     """
     entries = [entry for entry in declared if isinstance(entry, Mapping)]
     return [{"name": name} for entry in entries for name in entry.get("accounts") or []]
@@ -158,7 +159,7 @@ def _types(declared: Any, instance_type: str) -> Iterator[str]:
 
 
 def _ports(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield a sentence for each port that two partitions would use on the same balancer. Their hosts may differ."""
+    """Yield a sentence for each port that two partitions would use on the same balancer, even on different hosts."""
     taken: dict[tuple[str, int], str] = {}
     for group in found:
         for listener in group["listeners"]:
@@ -174,7 +175,7 @@ def _ports(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 def _moved(found: Sequence[Mapping[str, Any]], resources: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield a sentence for each partition whose ports would change.
 
-    They change, for example, when an earlier partition leaves the list.
+    For example, they change when an earlier partition is removed from the list.
     """
     had = {one["name"]: int(one["port"]) for one in resources if one["kind"] == "target-group"}
     for group in found:

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Checks the inputs of a deployment before anything is created, for the module deployment_inputs.
+"""Functions that check the inputs of a deployment before anything is created, for the module deployment_inputs.
 
 Each function yields one sentence for each problem. The limits are those of the EC2, IAM and tagging API references.
 Names are part of an IAM role's name, which has at most 64 characters. They are also values of tags. A tag's key has at
@@ -28,7 +28,7 @@ _TAGS_MAX = 50 - len(_OWN_TAGS)
 
 
 def environment_problems(environment: str) -> Iterator[str]:
-    """Yield the problems of the environment's name."""
+    """Yield one sentence for each problem of the environment's name."""
     if not _ENVIRONMENT.fullmatch(environment) or len(environment) > _ENVIRONMENT_MAX:
         yield (
             f"trading_environment: {environment!r} cannot be part of every resource's name; "
@@ -37,13 +37,16 @@ def environment_problems(environment: str) -> Iterator[str]:
 
 
 def region_problems(region: str) -> Iterator[str]:
-    """Yield the problems of the region's name."""
+    """Yield one sentence for each problem of the region's name."""
     if not _REGION.fullmatch(region):
         yield f"trading_region: {region!r} is not a region's name such as us-east-1"
 
 
 def endpoint_problems(region: str, endpoint_url: str) -> Iterator[str]:
-    """Yield a problem when an AWS endpoint belongs to another region. An endpoint outside AWS serves any region."""
+    """Yield a problem when an AWS endpoint belongs to another region.
+
+    An endpoint outside AWS is accepted for any region.
+    """
     host = urlsplit(endpoint_url).hostname or ""
     regions = [label for label in host.split(".") if _REGION.fullmatch(label)]
     if ".amazonaws.com" in host and regions and region not in regions:
@@ -51,7 +54,7 @@ def endpoint_problems(region: str, endpoint_url: str) -> Iterator[str]:
 
 
 def count_problems(count: int) -> Iterator[str]:
-    """Yield the problems of the number of hosts."""
+    """Yield one sentence for each problem of the number of hosts."""
     if count < 1:
         yield f"trading_instance_count: {count} is not a number of hosts; give 1 or more, or use destroy.yml"
 
@@ -83,7 +86,7 @@ def _networks(
 
 
 def cidr_problems(operator_cidr: str, client_cidrs: Sequence[str], allow_world: bool) -> Iterator[str]:
-    """Yield the problems of the networks that may reach the host."""
+    """Yield one sentence for each problem of the networks that may reach the host."""
     if operator_cidr:
         yield from _networks("trading_operator_cidr", [operator_cidr], allow_world)
     else:
@@ -95,7 +98,7 @@ def cidr_problems(operator_cidr: str, client_cidrs: Sequence[str], allow_world: 
 
 
 def ipv6_cidr_problems(operator_cidrs: Sequence[str], client_cidrs: Sequence[str], allow_world: bool) -> Iterator[str]:
-    """Yield the problems of the IPv6 networks that may reach the host.
+    """Yield one sentence for each problem of the IPv6 networks that may reach the host.
 
     The list of IPv6 networks and the list of IPv4 networks may both be empty.
     """
@@ -157,7 +160,7 @@ def _is_key_body(kind: str, body: str) -> bool:
 
 
 def tag_problems(tags: Mapping[str, str]) -> Iterator[str]:
-    """Yield the problems of the user's own tags."""
+    """Yield one sentence for each problem of the user's own tags."""
     if len(tags) > _TAGS_MAX:
         yield f"trading_tags: {len(tags)} tags are more than the {_TAGS_MAX} that a resource has left beside ours"
     for key, value in tags.items():

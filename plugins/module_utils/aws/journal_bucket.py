@@ -1,11 +1,11 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Selects the objects of a backup bucket from which one host's journal directory can be restored.
+"""Functions that select the objects of a backup bucket from which one host's journal directory can be restored.
 
-The modules journal_fetch and journal_backup_info use it. It takes names of objects and returns a plan, without requests
-to AWS. trading_backup/names.py in files/engine defines the names. Each name contains the kind of its object and the
-SHA-256 of its content. So a missing, foreign or changed object is detected and named.
+The modules journal_fetch and journal_backup_info use them. They take names of objects and return a plan, without
+requests to AWS. trading_backup/names.py in files/engine defines the names. Each name contains the kind of its object
+and the SHA-256 of its content. So a missing, foreign or changed object is detected and named.
 
 A series is a set of objects that is sufficient for a restore. It begins with a snapshot, or with the journal's first
 segment, and contains everything after that.
@@ -37,14 +37,14 @@ class BackupError(Exception):
 
 
 class Part(NamedTuple):
-    """An object, and the SHA-256 in its name."""
+    """An object of the bucket: its name, and the SHA-256 of its content, which the name contains."""
 
     key: str
     digest: str
 
 
 class Range(NamedTuple):
-    """A range of a segment's bytes, [start, end), and the object that has them."""
+    """A range of a segment's bytes, from `start` up to but excluding `end`, and the object that contains them."""
 
     start: int
     end: int
@@ -52,7 +52,7 @@ class Range(NamedTuple):
 
 
 class Seal(NamedTuple):
-    """The end of a segment: where its records end, their SHA-256, and the size of the file.
+    """The data of a complete segment: where its records end, the SHA-256 of these records, and the size of the file.
 
     Zeros fill the file after the records.
     """
@@ -63,9 +63,9 @@ class Seal(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """A segment of the journal, as its ranges in order.
+    """A segment of the journal, given as ranges of bytes in order.
 
-    A segment without a seal is the last one, and the host was still writing it.
+    A segment without a seal is the last one, which the host was still writing.
     """
 
     number: int
@@ -83,9 +83,9 @@ class File(NamedTuple):
 class Backup(NamedTuple):
     """All parts of a host's journal directory.
 
-    These are the newest snapshot and the journal after it. If the series has the previous snapshot and the journal
-    between the two snapshots, these are included. From them `trading-engine check-state` computes the newest snapshot
-    again, to check it.
+    These are the newest snapshot and the journal after it. If the series also has the previous snapshot and the journal
+    between the two snapshots, these are included. From the previous snapshot and that journal, `trading-engine
+    check-state` computes the newest snapshot again, to check it.
     """
 
     instance: str
@@ -174,9 +174,10 @@ def choose(keys: Mapping[str, datetime], host: str, instance: str = "") -> Backu
 
 
 def _sorted(keys: Mapping[str, datetime]) -> tuple[_Series, list[str]]:
-    """Return two things: (host, user, series) → objects of the series, and all other keys.
+    """Return the keys of objects sorted into series, and all other keys.
 
-    The other keys do not have the form of keys that hosts use.
+    The first result maps (host, user, series) to the objects of the series. The other keys do not have the form of keys
+    that hosts use.
     """
     series: dict[tuple[str, str, str], dict[str, tuple[str, datetime]]] = {}
     strays = []
@@ -205,7 +206,10 @@ def _instance(user: str) -> str:
 
 
 def _read(objects: Mapping[str, tuple[str, datetime]]) -> _Found:
-    """Return the objects of a series by kind. Raises BackupError for a name of no known kind."""
+    """Return the objects of a series, sorted by kind: ranges, seals, snapshots and files.
+
+    Raises BackupError for an object whose name belongs to no known kind.
+    """
     found = _Found({}, {}, {}, {})
     at: dict[str, tuple[datetime, str]] = {}
     for name, (key, came) in objects.items():
@@ -242,11 +246,12 @@ def _time(text: str, key: str) -> datetime:
 
 
 def _proving(found: _Found, newest: int, where: str) -> tuple[int, list[Segment], str]:
-    """Return three values for a check of the newest snapshot: the previous snapshot's number, segments, and a reason.
+    """Return the objects with which the newest snapshot can be checked: a snapshot's number, segments, and a reason.
 
-    The number is 0 when there is no previous snapshot. The segments are those from the previous snapshot, or from the
-    first segment, to the newest snapshot. The reason says why they are not available. It is empty when they are. It is
-    also empty when no check is possible, because the series begins with its newest snapshot.
+    The number is that of the previous snapshot, or 0 when there is none. The segments are those from the previous
+    snapshot, or from the first segment, to the newest snapshot. The reason says why they are not available. It is empty
+    when they are available. It is also empty when no check is possible, because the series begins with its newest
+    snapshot.
     """
     older = max((number for number in found.snapshots if number < newest), default=0)
     first = older or 1
@@ -264,7 +269,10 @@ def _proving(found: _Found, newest: int, where: str) -> tuple[int, list[Segment]
 
 
 def _segments(found: _Found, first: int, where: str, until: float = inf) -> Iterator[Segment]:
-    """Yield the segments from number ``first`` to before ``until``, in order. Raises BackupError for a missing part."""
+    """Yield the segments from number ``first`` up to but excluding ``until``, in order.
+
+    Raises BackupError for a missing part.
+    """
     numbers = sorted(number for number in {*found.ranges, *found.seals} if first <= number < until)
     for expected, number in enumerate(numbers, first):
         if number != expected:
@@ -281,10 +289,10 @@ def _segments(found: _Found, first: int, where: str, until: float = inf) -> Iter
 
 
 def _chain(ranges: list[Range], where: str) -> tuple[list[Range], int]:
-    """Return the contiguous ranges from byte 0, and the byte at which they end. Raises BackupError for a gap.
+    """Return the ranges that follow each other without a gap from byte 0, and the byte at which the last one ends.
 
-    Two ranges begin at the same byte if the shipper uploaded the first one and was ended before it recorded that. The
-    longer range then contains the shorter one.
+    Raises BackupError for a gap. Two ranges begin at the same byte if the shipper uploaded the first one and was ended
+    before it recorded the upload. The longer range then contains the shorter one.
     """
     chain: list[Range] = []
     at = 0

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Chooses the prices of an instance type on demand, on Spot and reserved, with their sources.
+"""Functions that choose an instance type's prices on demand, on Spot and reserved, with the source of each price.
 
 The module price_info sends the requests and passes the answers to these functions. Sources: Price List Query API
 (GetProducts) of AmazonEC2, EC2 API reference (DescribeSpotPriceHistory).
@@ -24,13 +24,13 @@ _RESERVED_TERM = {"LeaseContractLength": "1yr", "OfferingClass": "standard", "Pu
 
 
 def product_filters(instance_type: str, region: str) -> list[dict[str, str]]:
-    """Return filters for GetProducts that select exactly one product: a type in a region."""
+    """Return filters for GetProducts that select exactly one product: one instance type in one region."""
     fields = {"instanceType": instance_type, "regionCode": region, **_PRODUCT}
     return [{"Type": "TERM_MATCH", "Field": field, "Value": value} for field, value in fields.items()]
 
 
 def listed(price_list: Sequence[str]) -> dict[str, tuple[float, str]]:
-    """Return offer → (USD an hour, date), from the JSON documents that GetProducts returned."""
+    """Return a dictionary: offer → (USD an hour, date), from the JSON documents that GetProducts returned."""
     found: dict[str, tuple[float, str]] = {}
     for text in price_list:
         terms = json.loads(text)["terms"]
@@ -72,10 +72,10 @@ def choose(
     table: Mapping[str, Any],
     own: Mapping[str, Any],
 ) -> list[Offer]:
-    """Return the offers on-demand, Spot and 1-year reserved. An unknown price is None.
+    """Return the offers on-demand, Spot and 1-year reserved, each with its price and source. An unknown price is None.
 
-    The prices on-demand and reserved are the user's own (``own``). Without these they are AWS's answer (``told``), and
-    without an answer those in ``table``.
+    The prices on-demand and reserved are the user's own (``own``). Where the user gives none, they are AWS's answer
+    (``told``). Without an answer they are the prices in ``table``.
     """
     offers = []
     for name in (ON_DEMAND, RESERVED):

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Compares an AWS account's quotas with a deployment's needs, for the module service_quota_info.
+"""Functions that compare an AWS account's quotas with a deployment's needs, for the module service_quota_info.
 
 The codes are from the Service Quotas console, services "Amazon Elastic Compute Cloud" (ec2) and "Amazon Virtual Private
 Cloud" (vpc).
@@ -63,7 +63,7 @@ def vcpus_in_use(instances: Sequence[Mapping[str, Any]], spot: bool) -> int:
 
 
 def rows(limits: Mapping[str, float | None], used: Mapping[str, int]) -> list[dict[str, Any]]:
-    """Return one row per quota with the keys name, code, counts (what it counts), limit, used and left.
+    """Return one dictionary per quota with the keys name, code, counts (what it counts), limit, used and left.
 
     ``limit`` and ``left`` are None when the limit is unknown.
     """
@@ -78,7 +78,7 @@ def rows(limits: Mapping[str, float | None], used: Mapping[str, int]) -> list[di
 
 
 def shortages(found: Sequence[Mapping[str, Any]], needed: Mapping[str, int]) -> Iterator[str]:
-    """Yield a sentence for each quota that leaves less than the deployment needs."""
+    """Yield a sentence for each quota of which less is left than the deployment needs."""
     for row in found:
         wanted = needed.get(row["name"], 0)
         if row["left"] is not None and wanted > row["left"]:

@@ -1,9 +1,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Suggests savings from CPU use and prices: ending idle hosts, other instance types, Spot and fixed hours.
+"""Functions that suggest savings, from CPU use and prices. The filter cost_suggestions uses them.
 
-The filter cost_suggestions uses it. A smaller type may not meet the SLO targets: measure one engine on it first.
+The suggestions are: end idle hosts, use another instance type, use Spot, or run only at fixed hours. A smaller type may
+not meet the SLO targets: measure one engine on it first.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Suggestion(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """The user's limits.
+    """The user's limits for suggestions.
 
     Both percentages are shares of the time of all CPUs of a host. Below `idle_percent` a host is idle. Above
     `busy_percent` its instance type is too small. `hours_a_week` are the hours in which development hosts would run.
@@ -43,7 +44,7 @@ class Limits(NamedTuple):
 
 
 def vcpus(instance_type: str) -> int:
-    """Return the number of vCPUs of an instance type. It follows from the type's size, and is 0 for an unknown size."""
+    """Return the number of vCPUs of an instance type, derived from the size in its name; 0 for an unknown size."""
     size = instance_type.partition(".")[2]
     if size in _VCPUS:
         return _VCPUS[size]
@@ -69,7 +70,7 @@ def idle(uses: Mapping[str, Mapping[str, Any]], limits: Limits, hour_usd: float,
 def right_size(
     uses: Mapping[str, Mapping[str, Any]], limits: Limits, now: str, prices: Mapping[str, float], hours: float
 ) -> Iterator[Suggestion]:
-    """Yield a suggestion to use another type, or nothing when the present type (``now``) fits.
+    """Yield a suggestion to use another instance type, or nothing when the present type (``now``) fits.
 
     The suggested type is the smallest one of the same family that keeps the busiest host below the limit of CPU use.
     """
@@ -93,14 +94,14 @@ def right_size(
 
 
 def prices_of(offers: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Return offer → USD an hour, for the offers with a known price."""
+    """Return a dictionary: offer → USD an hour. It has only the offers with a known price."""
     return {one["name"]: float(one["usd_per_hour"]) for one in offers if one["usd_per_hour"] is not None}
 
 
 def ways_to_pay(
     offers: Sequence[Mapping[str, Any]], spot: bool, scheduled: bool, limits: Limits, hours: float, hosts: int
 ) -> Iterator[Suggestion]:
-    """Yield suggestions for Spot, a reservation and fixed hours, if they cost less.
+    """Yield suggestions to use Spot, a reservation or fixed hours, each only if it costs less than now.
 
     Yields nothing when the hosts already use Spot or fixed hours, or when the on-demand price is unknown.
     """

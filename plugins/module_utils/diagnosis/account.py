@@ -23,7 +23,10 @@ _NO_ROOM = re.compile(
 
 
 def _failures(readings: Readings) -> list[dict[str, Any]]:
-    """Return the events of the stack's last attempt that say why a resource failed, the newest first."""
+    """Return the events that say why a resource failed in the stack's last attempt, the newest first.
+
+    An attempt creates, updates or deletes the stack.
+    """
     found = []
     stack = str(readings.get("stack_name", ""))
     for event in readings.get("stack_events", []):

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Parsers of the output of systemctl, journalctl, ss, tc, ethtool, nft and chronyc, for the module host_readings_info.
+"""Parsers for the output of systemctl, journalctl, ss, tc, ethtool, nft and chronyc, for the module host_readings_info.
 
 For missing or malformed output they return an empty value.
 """
@@ -28,9 +28,9 @@ _PROCESS = re.compile(r'\("((?:[^"\\]|\\.)*)",pid=(\d+)')
 
 
 def unit(text: str) -> dict[str, Any]:
-    """Return the properties that `systemctl show` printed for a unit.
+    """Return the properties of a unit, from the output of `systemctl show`.
 
-    Keys are shorter names such as "active" and "pid".
+    The keys are shorter than systemd's names, such as "active" and "pid".
     """
     found: dict[str, Any] = {}
     for line in text.splitlines():
@@ -54,7 +54,7 @@ def newest_runs(text: str, most: int) -> list[str]:
 
 
 def listeners(text: str) -> dict[str, list[dict[str, Any]]]:
-    """Return port → its listening processes with address, name and pid, from `ss -Hltnp`."""
+    """Return a dictionary: port → its listening processes with address, name and pid, from `ss -Hltnp`."""
     found: dict[str, list[dict[str, Any]]] = {}
     for line in text.splitlines():
         words = line.split()
@@ -73,7 +73,10 @@ def listeners(text: str) -> dict[str, list[dict[str, Any]]]:
 
 
 def delays(text: str) -> dict[str, str]:
-    """Return interface → the queueing discipline that delays its packets, such as netem, from `tc -j qdisc show`."""
+    """Return a dictionary: interface → the queueing discipline that delays its packets, such as netem.
+
+    The input is the output of `tc -j qdisc show`.
+    """
     held = ("netem", "tbf")
     found = {}
     for each in _parsed(text, list):
@@ -84,7 +87,11 @@ def delays(text: str) -> dict[str, str]:
 
 
 def allowances(text: str) -> dict[str, int]:
-    """Return network allowance → how often the instance exceeded it, from `ethtool -S` of an ENA interface."""
+    """Return a dictionary: limit of the network → how often the instance exceeded it.
+
+    The input is the output of `ethtool -S` for an ENA interface, AWS's network card. AWS calls such a limit an
+    allowance.
+    """
     found = {}
     for line in text.splitlines():
         name, _colon, value = line.strip().partition(":")
@@ -94,14 +101,17 @@ def allowances(text: str) -> dict[str, int]:
 
 
 def refused(text: str) -> dict[str, int]:
-    """Return reason → number of packets that the firewall refused, from `nft -j list counters table inet trading`."""
+    """Return a dictionary: reason → number of packets that the firewall refused for it.
+
+    The input is the output of `nft -j list counters table inet trading`.
+    """
     entries = _parsed(text, dict).get("nftables", [])
     counters = [entry["counter"] for entry in entries if isinstance(entry, dict) and "counter" in entry]
     return {str(counter["name"]): int(counter["packets"]) for counter in counters}
 
 
 def clock(text: str) -> dict[str, Any]:
-    """Return source, offset and dispersion in seconds, and whether the clock is synchronised.
+    """Return the state of the clock: its source, offset and dispersion in seconds, and whether it is synchronised.
 
     The input is the output of `chronyc -c -n tracking`.
     """

@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The parts that all diagnosis rules share: the class of a cause, and functions that apply rules to a host's readings.
 
-A rule is a function that takes the readings of a host and yields the causes that they support. The filter likely_causes
-applies all rules. A cause's weight tells how certain its evidence is: 90 and more proves the cause, 50 is a hint.
+A rule is a function that takes the readings of a host and yields the causes for which they are evidence. The filter
+likely_causes applies all rules. A cause's weight says how certain its evidence is: 90 and more proves the cause, 50 is
+a hint.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def logged(readings: Readings, pattern: str, units: tuple[str, ...] = SERVICES) 
 
 
 def found_by(rules: Sequence[Callable[[Readings], Iterator[Cause]]], readings: Readings) -> list[Cause]:
-    """Return the causes that the rules find.
+    """Return the causes that these rules find in the readings of a host.
 
     On a host with `partitions` the rules are applied to each engine. A cause that all engines have is a cause of the
     host and is returned once. Any other cause is returned with the name of its engine.
@@ -79,12 +80,12 @@ def found_by(rules: Sequence[Callable[[Readings], Iterator[Cause]]], readings: R
 
 
 def _units_of(partition: str) -> dict[str, str]:
-    """Return old name → new name of each unit: its name on a host with one engine, and its name in this partition."""
+    """Return a dictionary: a unit's name on a host with one engine → the unit's name in this partition."""
     return {unit: unit.replace(".service", f"@{partition}.service") for unit in (ENGINE, FEED)}
 
 
 def _as_one(readings: Readings, partition: str) -> Readings:
-    """Return the readings as if the partition's engine were the host's only engine.
+    """Return the readings of a host as if the engine of this partition were the host's only engine.
 
     The units of other partitions keep their names, so that rules still know them as units of this collection.
     """
@@ -99,9 +100,9 @@ def _as_one(readings: Readings, partition: str) -> Readings:
 
 
 def _named(cause: Cause, partition: str, of_one: bool) -> Cause:
-    """Return the cause with the names of the partition's units in its texts.
+    """Return the cause with the partition's own unit names in its texts.
 
-    With `of_one` the cause's name begins with the partition's name.
+    If `of_one` is true, the cause's name begins with the partition's name.
     """
 
     def true(text: str) -> str:

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Diagnosis rules for failed connections. They check the path of a packet from the process to the controller."""
+"""Diagnosis rules for failed connections. They follow a packet's path from the engine's process to the controller."""
 
 from __future__ import annotations
 
@@ -27,14 +27,17 @@ def _latched(readings: Readings) -> Iterator[Cause]:
 
 
 def _refused_meanwhile(readings: Readings) -> dict[str, int]:
-    """Return reason → number of packets that the host's firewall refused while the controller tried its ports."""
+    """Return the packets that the host's firewall refused while the controller tried the host's ports.
+
+    The result is a dictionary: reason → number of packets.
+    """
     before, after = readings.get("refused_before", {}), readings.get("firewall", {}).get("refused", {})
     grown = {name: count - before.get(name, 0) for name, count in after.items()}
     return {name: count for name, count in grown.items() if count > 0}
 
 
 def _weight(readings: Readings, port: str, weight: int) -> int:
-    """Return the given weight, or 50 when clients use the port.
+    """Return the weight of a cause: the given one, or 50 when clients use the port.
 
     The controller may be outside the clients' networks, so a closed client port is only a hint.
     """

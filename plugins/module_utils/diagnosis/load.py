@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Measures the CPU use of a host and its processes, as the difference between two readings of /proc.
+"""Functions that measure the CPU use of a host and its processes, as the difference between two readings of /proc.
 
 The fields are documented in proc(5) and the kernel's Documentation/filesystems/proc.rst. Names of processes are
 untrusted bytes.
@@ -33,7 +33,7 @@ class Process:
 
 @dataclass
 class Look:
-    """One reading of /proc: for each CPU its ticks by kind (KINDS), and for each process id the process."""
+    """One reading of /proc: each CPU's ticks for each kind of work (KINDS), and the processes by their ids."""
 
     cpus: dict[int, list[int]]
     context_switches: int
@@ -42,7 +42,7 @@ class Look:
 
 
 def look(proc: Path = Path("/proc")) -> Look:
-    """Take one reading. A process that ends during the reading is left out."""
+    """Return one reading of /proc. A process that ends during the reading is left out."""
     found = Look({}, 0, 0)
     for line in (proc / "stat").read_text(encoding="ascii").splitlines():
         name, _blank, numbers = line.partition(" ")
@@ -84,7 +84,7 @@ def _process(directory: Path) -> Process:
 
 
 def numbers_of(text: str) -> list[int]:
-    """Return the numbers of a CPU list such as "0-2,5"."""
+    """Return the numbers of the CPUs in a kernel CPU list such as "0-2,5"."""
     found: list[int] = []
     for part in filter(None, text.split(",")):
         first, _dash, last = part.partition("-")
@@ -93,7 +93,7 @@ def numbers_of(text: str) -> list[int]:
 
 
 def difference(before: Look, after: Look, seconds: float, ticks_per_s: int) -> dict[str, Any]:
-    """Return what happened between two readings that are `seconds` apart.
+    """Return how much the CPUs and processes were used between two readings that are `seconds` seconds apart.
 
     `cpus` has for each CPU the shares (0 to 1) of its time that it spent in each kind of work. `processes` are the
     busiest ones, each with its share of one CPU and its bytes per second.

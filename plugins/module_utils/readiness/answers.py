@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The answer to one line of the readiness checklist, and the functions with which judges read readings.
+"""The answer to one line of the readiness checklist, and functions by which judges access readings.
 
 A judge is a function that decides the state of one line. A reading is the result of a task. When the task is absent,
 was skipped or failed, the reading was not taken, and the line's state is "not done".
@@ -23,7 +23,10 @@ Readings = dict[str, Any]
 
 @dataclass(frozen=True)
 class Answer:
-    """The state of a line, its evidence, and for each limit the share that is used (1 means all of it)."""
+    """The answer of a judge: the state of a line, its evidence, and `shares`.
+
+    `shares` says for each limit which part of it is used (1 means all of it).
+    """
 
     state: str
     evidence: tuple[str, ...]
@@ -40,7 +43,7 @@ def of(problems: list[str], evidence: list[str], shares: dict[str, float] | None
 
 
 def taken(readings: Readings, name: str) -> dict[str, Any]:
-    """Return the reading of this name. When it was not taken, raise NotTakenError with the message of its task."""
+    """Return the reading of this name. If it was not taken, raise NotTakenError with the message of its task."""
     found = readings.get(name)
     if not isinstance(found, dict) or not found:
         raise NotTakenError(str(readings.get("problem") or f"nobody read {name}"))
@@ -52,10 +55,10 @@ def taken(readings: Readings, name: str) -> dict[str, Any]:
 
 
 def of_each_partition(name: str) -> Callable[[Callable[[Readings], Answer]], Callable[[Readings], Answer]]:
-    """Return a decorator that applies a judge of one engine's reading to the reading of each partition.
+    """Return a decorator that makes a judge of one engine judge the engines of all partitions.
 
-    The answer has the worst state of all partitions, and the evidence of the partitions in that state. A reading
-    without `partitions` is judged as it is.
+    The decorated judge applies the original one to the reading of each partition. Its answer has the worst state, and
+    the evidence of the partitions in that state. A reading without `partitions` is judged as it is.
     """
 
     def of_all(judge: Callable[[Readings], Answer]) -> Callable[[Readings], Answer]:
@@ -95,7 +98,7 @@ def _answer(judge: Callable[[Readings], Answer], readings: Readings) -> Answer:
 
 
 def hours(seconds: float) -> str:
-    """Return a duration as text in days, hours or minutes, whichever is easy to read."""
+    """Return a duration as text, in days, hours or minutes, whichever is easiest to read."""
     for unit, size_s in (("day", 86400), ("hour", 3600)):
         if seconds >= 2 * size_s:
             return f"{seconds / size_s:.0f} {unit}s"

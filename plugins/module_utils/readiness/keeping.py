@@ -34,7 +34,7 @@ _ALWAYS = ("EngineUp", "Throughput", "MemoryUsed", "DiskUsed")
 
 
 def _seconds(text: Any) -> float:
-    """Return the Unix time of an ISO 8601 text in seconds, read as UTC when it has no time zone.
+    """Return a time given as ISO 8601 text as Unix time in seconds. Without a time zone the text is read as UTC.
 
     Raises ValueError for any other text.
     """
@@ -43,7 +43,7 @@ def _seconds(text: Any) -> float:
 
 
 def metrics(readings: Readings) -> Answer:
-    """CloudWatch has recent samples of every metric that the host always sends."""
+    """Judge whether CloudWatch has recent samples of every metric that the host always sends."""
     found: dict[str, float | None] = taken(readings, "published")["metrics"]
     ages = {name: age_s for name, age_s in found.items() if age_s is not None}
     problems = [f"CloudWatch has no sample of {name}" for name in _ALWAYS if name not in ages]
@@ -53,7 +53,7 @@ def metrics(readings: Readings) -> Answer:
 
 
 def logs(readings: Readings) -> Answer:
-    """The log group in CloudWatch has the newest line of each unit's log on the host."""
+    """Judge whether the log group in CloudWatch has the newest line of each unit's log on the host."""
     published = taken(readings, "published")
     found: dict[str, bool] = published["lines"]
     older: list[str] = published.get("older", [])
@@ -71,7 +71,7 @@ def logs(readings: Readings) -> Answer:
 
 
 def alarm(readings: Readings) -> Answer:
-    """A subscriber received a message when an alarm was triggered for a trial."""
+    """Judge whether a subscriber received a message when an alarm was triggered for a trial."""
     found = taken(readings, "alarm")
     if not found["acted"]:
         return Answer(FAILED, (f"{found['composite']} told nobody within {found['seconds']:.0f} s",))
@@ -86,7 +86,7 @@ def _of_a_trial(subscription: dict[str, Any]) -> bool:
 
 
 def subscribers(readings: Readings) -> Answer:
-    """The alarms' topic has a subscriber, and every subscriber has confirmed the subscription."""
+    """Judge whether the alarms' topic has a subscriber, and whether all subscribers have confirmed."""
     topic: list[dict[str, Any]] = taken(readings, "topic")["subscriptions"]
     found = [one for one in topic if not _of_a_trial(one)]
     waiting = sorted(one["endpoint"] for one in found if not one["subscription_arn"].startswith("arn:"))
@@ -97,7 +97,7 @@ def subscribers(readings: Readings) -> Answer:
 
 
 def backup(readings: Readings) -> Answer:
-    """The host backs up its journal itself, or the archive on the controller is recent enough."""
+    """Judge whether the host backs up its journal itself, or the archive on the controller is recent enough."""
     check = health_check(readings, "backup")
     if check:
         return of([] if check["status"] == "ok" else [check["reason"]], [check["reason"]])
@@ -112,7 +112,10 @@ def backup(readings: Readings) -> Answer:
 
 
 def drill(readings: Readings) -> Answer:
-    """A host was rebuilt from its backup in the last 90 days, and the lost orders were no older than promised."""
+    """Judge whether a host was rebuilt from its backup in the last 90 days.
+
+    The orders that were lost then must be no older than promised.
+    """
     found = taken(readings, "drill")
     if not found["exists"]:
         return Answer(NOT_DONE, (f"no drill is on record, in {found['path']}",))
@@ -133,7 +136,7 @@ def drill(readings: Readings) -> Answer:
 
 
 def drift(readings: Readings) -> Answer:
-    """A run of site.yml in check mode would change nothing."""
+    """Judge whether the host still is as configured: a run of site.yml in check mode would change nothing."""
     found = taken(readings, "drift")
     if found["outcome"] == "limit":
         return Answer(NOT_DONE, (f"the run in check mode had not ended after {found['seconds']:.0f} s",))
@@ -148,7 +151,7 @@ def drift(readings: Readings) -> Answer:
 
 
 def cost(readings: Readings) -> Answer:
-    """The estimated cost of a month is not above the budget.
+    """Judge whether the estimated cost of a month is at most the budget.
 
     The evidence also says what the hosts can have cost at most since their start.
     """
@@ -166,7 +169,10 @@ def cost(readings: Readings) -> Answer:
 
 
 def documents(readings: Readings) -> Answer:
-    """The playbooks and variables that the documents name exist, and so do the variables that the inventory sets."""
+    """Judge whether the playbooks and variables that the documents name exist.
+
+    The variables that the inventory sets must exist too.
+    """
     found = taken(readings, "documents")
     if not found["pages"]:
         raise NotTakenError("the documents are not installed here")

@@ -28,7 +28,7 @@ _ALL = ("-1", "all")
 
 
 def _rules(group: dict[str, Any], generators: str) -> Iterator[tuple[str, str]]:
-    """Yield each (port, source) that a security group allows. Rules for the load generators' group are left out."""
+    """Yield (port, source) for each rule of a security group. Rules for the load generators' group are left out."""
     for rule in group.get("ip_permissions", []):
         protocol, first, last = str(rule["ip_protocol"]), rule.get("from_port"), rule.get("to_port")
         if protocol in _TCP and first is not None and first == last:
@@ -46,7 +46,7 @@ def _rules(group: dict[str, Any], generators: str) -> Iterator[tuple[str, str]]:
 
 
 def security_group(readings: Readings) -> Answer:
-    """The security group allows exactly the declared traffic, and the network ACLs deny none of it."""
+    """Judge whether the security group allows exactly the declared traffic, and network ACLs deny none of it."""
     network = taken(readings, "network")
     groups = {one["group_name"]: one for one in network["groups"]}
     name = network["group"]
@@ -68,7 +68,7 @@ def security_group(readings: Readings) -> Answer:
 
 
 def ports(readings: Readings) -> Answer:
-    """From the controller the operator's ports are open, and no undeclared port is."""
+    """Judge whether the controller finds the operator's ports open, and no undeclared port."""
     ways, known = taken(readings, "ways"), taken(readings, "ports")
     answers: dict[str, str] = ways["answers"]
     operators = [str(port) for port in known["operators"]]
@@ -92,7 +92,7 @@ def _is_loopback(address: str) -> bool:
 
 
 def firewall(readings: Readings) -> Answer:
-    """On the host the firewall is active, and every service listens on an address that other hosts can reach."""
+    """Judge whether the host's firewall is active, and every service listens where other hosts can reach it."""
     host, known = taken(readings, "host")["readings"], taken(readings, "ports")
     listening = {
         port: [one["address"] for one in each if not _is_loopback(str(one["address"]))]
@@ -110,7 +110,7 @@ def firewall(readings: Readings) -> Answer:
 
 
 def page(readings: Readings) -> Answer:
-    """From the controller the live page and its metrics answer requests with the token, and refuse other requests."""
+    """Judge whether the live page and its metrics answer the controller with the token, and refuse it without."""
     found = taken(readings, "page")
     problems = []
     if found["token_declared"] and not found["asks_for_token"]:
@@ -128,7 +128,7 @@ def page(readings: Readings) -> Answer:
 
 @of_each_partition("feed")
 def feed(readings: Readings) -> Answer:
-    """A login to market data from the controller succeeds."""
+    """Judge whether a login to market data from the controller succeeds."""
     found = taken(readings, "feed")
     if found["accepted"]:
         return Answer(MET, (f"logged in to {found['target']}: session {found['session']}, next {found['sequence']}",))
@@ -138,7 +138,10 @@ def feed(readings: Readings) -> Answer:
 
 
 def people(readings: Readings) -> Answer:
-    """The host has exactly the Linux accounts of hardening_operators, each in the groups of its role."""
+    """Judge whether the host has exactly the Linux accounts of hardening_operators.
+
+    Each must be in the groups of its role, and in no other.
+    """
     found = taken(readings, "people")
     declared = {one["name"]: one["role"] for one in found["declared"]}
     # Splitting the empty member list of a group in /etc/group results in one empty name. Drop it.

@@ -33,7 +33,7 @@ _WORST_LAST = ("ok", "degraded", "failing")
 
 
 def _checks(readings: Readings) -> dict[str, dict[str, str]]:
-    """Return check → status and reason, for each check of the host's /health.
+    """Return a dictionary: check → (status, reason), for each check of the host's /health.
 
     When several partitions have a check of the same name, return the worst status and the reasons for it. Raises
     NotTakenError when /health does not answer with checks.
@@ -53,7 +53,7 @@ def _checks(readings: Readings) -> dict[str, dict[str, str]]:
 
 
 def health_check(readings: Readings, name: str) -> dict[str, str] | None:
-    """Return one check of /health, or None without such a check.
+    """Return one check of /health, or None if /health has no such check.
 
     Raises NotTakenError when the engine is down, because /health then has no other checks.
     """
@@ -71,7 +71,7 @@ def _check(readings: Readings, name: str) -> dict[str, str]:
 
 
 def services(readings: Readings) -> Answer:
-    """Every unit is active and starts with the host, and /health is 200."""
+    """Judge whether every unit is active and starts with the host, and /health answers 200."""
     state = taken(readings, "state")
     problems = [f"{unit} is {found}" for unit, found in state["units"].items() if found != "active, enabled"]
     if state["health"]["status"] != 200:
@@ -81,7 +81,7 @@ def services(readings: Readings) -> Answer:
 
 
 def killed(readings: Readings) -> Answer:
-    """In a trial systemd restarted every unit whose processes were killed."""
+    """Judge whether systemd restarted every unit whose processes were killed in a trial."""
     found = taken(readings, "killed")
     problems = [f"{unit}: {one['problem']}" for unit, one in found["units"].items() if one["problem"]]
     back = [f"{unit.removesuffix('.service')} after {one['seconds']:.1f} s" for unit, one in found["units"].items()]
@@ -90,7 +90,7 @@ def killed(readings: Readings) -> Answer:
 
 @of_each_partition("report")
 def figures(readings: Readings) -> Answer:
-    """The newest report of the playbook verify.yml is younger than a day, and no target in it was missed."""
+    """Judge whether the newest report of the playbook verify.yml is younger than a day and has no missed target."""
     found = taken(readings, "report")
     if not found["exists"]:
         return Answer(NOT_DONE, (f"there is no report {found['path']}",))
@@ -119,7 +119,7 @@ def _number(text: str) -> float | None:
 
 
 def _used(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Return for each row with an upper limit the share of the limit that is used (1 means all of it)."""
+    """Return a dictionary: row with an upper limit → the part of the limit that is used (1 means all of it)."""
     shares = {}
     for row in rows:
         limit, value = _number(row["target"]), _number(row["measured"])
@@ -129,7 +129,10 @@ def _used(rows: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def clock(readings: Readings) -> Answer:
-    """Chrony is synchronised with an offset below one millisecond, and /health reports no problem of the clock."""
+    """Judge whether chrony is synchronised with an offset below one millisecond.
+
+    /health must not report a problem of the clock either.
+    """
     found = taken(readings, "host")["readings"]["clock"]
     if not found:
         return Answer(NOT_DONE, ("chrony does not answer on this host",))
@@ -145,7 +148,7 @@ def clock(readings: Readings) -> Answer:
 
 
 def certificates(readings: Readings) -> Answer:
-    """No certificate expires within 30 days, according to /health."""
+    """Judge whether all certificates are valid for at least 30 more days, according to /health."""
     check = health_check(readings, "certificate")
     if check is None:
         return Answer(MET, ("no certificate is served",))
@@ -153,7 +156,7 @@ def certificates(readings: Readings) -> Answer:
 
 
 def disk(readings: Readings) -> Answer:
-    """Every file system has free space and is writable."""
+    """Judge whether every file system has free space and is writable."""
     places = taken(readings, "host")["readings"]["places"]
     problems, shares = [], {}
     for path, one in places.items():
@@ -169,13 +172,13 @@ def disk(readings: Readings) -> Answer:
 
 
 def journal(readings: Readings) -> Answer:
-    """Enough of the disk space that the journal may use is left, according to /health."""
+    """Judge whether enough of the journal's disk space is left, according to /health."""
     check = _check(readings, "journal_space")
     return of([] if check["status"] == "ok" else [check["reason"]], [check["reason"]])
 
 
 def updates(readings: Readings) -> Answer:
-    """No security update is pending, and no installed update needs a reboot."""
+    """Judge whether no security update is pending, and no installed update needs a reboot."""
     found = taken(readings, "updates")
     if found["age_seconds"] is None or found["age_seconds"] > _OLDEST_LIST_S:
         age = "were never read" if found["age_seconds"] is None else f"are {hours(found['age_seconds'])} old"

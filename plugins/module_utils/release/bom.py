@@ -1,9 +1,9 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writes the software bill of materials of an installed release, in CycloneDX 1.6.
+"""A function that writes the software bill of materials of an installed release, in CycloneDX 1.6.
 
-The module python_release writes it on the host, where only the release's own packages are installed. So no library for
+The module python_release calls it on the host, where only the release's own packages are installed. So no library for
 CycloneDX is used. The format: https://cyclonedx.org/docs/1.6/json/
 """
 
@@ -21,7 +21,7 @@ BOM = "sbom.cdx.json"
 def render(home: Path, wheels: dict[str, str], release: str, compiled: bool) -> str:
     """Return the bill of materials, as JSON, of the virtual environment at `home`.
 
-    `wheels` are its wheels, file name → sha256. The same release gives the same bytes on every host.
+    `wheels` are the wheels installed there: file name → sha256. The same release gives the same bytes on every host.
     """
     licences = _licences(home)
     document = {
@@ -61,7 +61,7 @@ def _component(wheel: str, digest: str, licences: dict[str, str]) -> dict[str, A
 
 
 def _licences(home: Path) -> dict[str, str]:
-    """Return project → licence for each project whose metadata names a licence in one line."""
+    """Return a dictionary: project → licence. It has each project whose metadata names a licence in one line."""
     found = {}
     for path in home.glob("lib*/python*/site-packages/*.dist-info/METADATA"):
         metadata = email.parser.Parser().parsestr(path.read_text(encoding="utf-8", errors="replace"), headersonly=True)

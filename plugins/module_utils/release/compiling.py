@@ -1,9 +1,9 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Helps the module wheel_set to compile the engine on the controller.
+"""Functions by which the module wheel_set compiles the engine on the controller.
 
-It decides whether the controller can compile for a host, sets up the tools, and checks the compiled wheel.
+They decide whether the controller can compile for a host, set up the tools, and check the compiled wheel.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ _CROSS_CONFIGURATION = "_sysconfigdata_of_the_host"
 
 
 def obstacle(python_version: str, architecture: str) -> str:
-    """Return why this controller cannot compile for hosts of this kind, and what to do about it.
+    """Return why this controller cannot compile the engine for hosts of this kind, and what to do about it.
 
-    Return an empty text when it can.
+    Return an empty text when it can. A kind of host is a version of Python and an architecture.
     """
     own_version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     if platform.system() != "Linux":
@@ -67,8 +67,8 @@ def is_cross(architecture: str) -> bool:
 def cross_environment(zig: Path, architecture: str, python_version: str, scratch: Path, kept: Path) -> dict[str, str]:
     """Return the environment variables with which setuptools builds for hosts of another architecture.
 
-    The compiler is `zig`. `kept` is its cache directory: when zig first compiles for an architecture, it builds its
-    part of the C library there. `scratch` is a directory for temporary files.
+    The compiler is `zig`. `kept` is the compiler's cache directory: when zig first compiles for an architecture, it
+    also builds a part of its C library for that architecture there. `scratch` is a directory for temporary files.
     """
     glibc = ".".join(map(str, NEWEST_GLIBC))
     headers = target_headers(scratch / "headers")
@@ -85,7 +85,7 @@ def cross_environment(zig: Path, architecture: str, python_version: str, scratch
 
 
 def target_headers(to: Path) -> Path:
-    """Fill the directory `to` with C headers of the controller's Python that fit any architecture, and return it.
+    """Fill the directory `to` with C headers of the controller's Python that fit any architecture. Return `to`.
 
     Headers of two architectures differ only in pyconfig.h. Between 64-bit little-endian Linux systems that file differs
     only in Python's own build options. Some distributions install headers for several architectures. There pyconfig.h
@@ -100,7 +100,7 @@ def target_headers(to: Path) -> Path:
 
 
 def target_configuration(to: Path, python_version: str, architecture: str) -> Path:
-    """Make the directory `to` with a module from which sysconfig takes the names of the host's extension modules.
+    """Make the directory `to` with a module that tells sysconfig how the host names extension modules.
 
     Return the directory.
     """
@@ -123,8 +123,8 @@ def extension_suffix(python_version: str, architecture: str) -> str:
 def check_compiled(wheel: Path, python_version: str, architecture: str) -> None:
     """Raise ReleaseError unless the wheel has compiled modules that every host of this kind can load.
 
-    They must be for the host's Python and architecture. They must not need a glibc that is newer than the oldest glibc
-    of any host.
+    The modules must be for the host's Python and architecture. They must not need a glibc that is newer than the oldest
+    glibc of any host.
     """
     with zipfile.ZipFile(wheel) as archive:
         modules = {name: archive.read(name) for name in archive.namelist() if name.endswith(".so")}

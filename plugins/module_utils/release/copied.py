@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes a copy of the files from which a running engine would recover, for a trial of a new release.
+"""Functions that copy the files from which a running engine would recover, for a trial of a new release.
 
 These files are the newest snapshot and the journal's segments after it. Files that the engine no longer writes are
 hard-linked and take no space. Only the segment in use is copied.
@@ -34,11 +34,11 @@ def files_to_copy(names: list[str]) -> tuple[list[str], list[str]]:
 
 
 def make(journal: Path, reserve_bytes: int, budget_bytes: int = 0) -> Path:
-    """Make the copy and return its directory.
+    """Make the copy of the engine's files, and return the copy's directory.
 
     Some disk space must stay free: the reserve, one segment that the engine may begin meanwhile, and 5 % of the budget.
-    With less free space the engine takes no orders. Raises CopyError when less would be free, and OSError when a file
-    cannot be copied.
+    With less free space the engine would take no orders. Raises CopyError when less would be free, and OSError when a
+    file cannot be copied.
     """
     copy = journal / NAME
     remove(journal)

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Finds the releases that are installed on a host, the active one, and the release of a running process."""
+"""Functions that find the releases on a host: the installed ones, the active one, and that of a running process."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Releases:
         self.directory = root / "releases"
 
     def installed_s(self) -> dict[str, float]:
-        """Return release → Unix time in seconds at which its installation was complete."""
+        """Return a dictionary: release → Unix time in seconds at which its installation was complete."""
         markers = self.directory.glob(f"*/{COMPLETE}")
         return {marker.parent.name: marker.stat().st_mtime for marker in markers if has_python(marker.parent)}
 
     def record(self, release: str) -> dict[str, Any]:
-        """Return what the installation of a release recorded, or an empty dictionary when it recorded nothing.
+        """Return the record that the installation of a release wrote, or an empty dictionary without a record.
 
         Records of older versions lack `compiled` and `reason`.
         """
@@ -55,9 +55,9 @@ def has_python(home: Path) -> bool:
 
 
 def release_of(root: Path, process: int) -> str:
-    """Return the release whose interpreter a process runs, or an empty text.
+    """Return the release whose Python interpreter a process runs.
 
-    It is empty when the process has ended, and when it runs no release.
+    Return an empty text when the process has ended, and when it runs no release.
     """
     try:
         interpreter = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")[0]
@@ -70,7 +70,7 @@ def release_of(root: Path, process: int) -> str:
 
 
 def write_down(release: str, before: str, is_rollback: bool) -> None:
-    """Write to the system's log who activated a release. playbooks/audit.yml reads it there."""
+    """Write into the system's log who activated a release. playbooks/audit.yml reads this entry."""
     if release != before:
         how = "brought back" if is_rollback else "put in force"
         syslog.openlog("trading-release")

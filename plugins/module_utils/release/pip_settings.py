@@ -1,7 +1,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Selects pip's settings: none on a host, and on the controller only those for access to the package index."""
+"""Functions that select pip's settings for hosts and for the controller.
+
+On a host pip uses no settings. On the controller it uses only the settings for access to the package index.
+"""
 
 from __future__ import annotations
 
@@ -27,15 +30,19 @@ NO_FILE = {"PIP_CONFIG_FILE": os.devnull}
 
 
 def none_of_them(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return environment variables that make pip ignore all settings. pip treats an empty variable as unset."""
+    """Return environment variables that make pip ignore all settings.
+
+    They replace the variables that now set something by empty ones, which pip treats as unset.
+    """
     return {**{name: "" for name in environment if name.startswith("PIP_")}, **NO_FILE}
 
 
 def of_the_index(listed: str, environment: Mapping[str, str]) -> dict[str, str]:
     """Return environment variables that make pip ignore all settings except those for access to the package index.
 
-    `listed` is the output of `pip config list`. When a setting occurs twice in it, the later line counts. First come
-    settings from files: global ones, then those of one command. After these come settings from environment variables.
+    `listed` is the output of `pip config list`. When a setting occurs twice in it, the later line counts. The output
+    lists settings from files first: global ones, then those of one command. Settings from environment variables come
+    last.
     """
     found = {}
     for line in listed.splitlines():

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Defines a release: a set of wheels of the engine and its dependencies, named by the digest of its sources.
+"""The definition of a release: a set of wheels of the engine and its dependencies, named by a digest of its sources.
 
 This module computes digests, checks manifests and chooses the releases to keep. Modules on the controller and on hosts
 use it. It builds, downloads and installs nothing.
@@ -37,7 +37,7 @@ class ReleaseError(Exception):
 
 
 def source_files(project: Path) -> list[Path]:
-    """Return the files of a Python project that go into its wheel, in a stable order."""
+    """Return the files of a Python project that go into its wheel, always in the same order."""
     found = []
     for path in sorted(project.rglob("*")):
         parts = path.relative_to(project).parts
@@ -67,12 +67,12 @@ def source_digest(project: Path, target: tuple[str, ...]) -> str:
 
 
 def wheels_digest(wheels: dict[str, str]) -> str:
-    """Return the name of the release that consists of `wheels` (file name → sha256)."""
+    """Return the name of the release that consists of these wheels. `wheels` maps file names to their sha256."""
     return content_digest(json.dumps(sorted(wheels.items())))
 
 
 def hash_wheels(directory: Path) -> dict[str, str]:
-    """Return file name → sha256 of every wheel in `directory`."""
+    """Return a dictionary with every wheel in `directory`: file name → sha256."""
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(directory.glob("*.whl"))}
 
 
@@ -88,7 +88,10 @@ def installer(wheels: Iterable[str]) -> str:
 
 
 def pure_twins(wheels: Iterable[str]) -> dict[str, str]:
-    """Return compiled wheel → pure wheel, for each project that has exactly one wheel of each kind."""
+    """Return a dictionary: compiled wheel → pure wheel of the same project.
+
+    It has only the projects with exactly one wheel of each kind.
+    """
     of_project: dict[str, list[str]] = {}
     for name in wheels:
         of_project.setdefault(name.split("-")[0], []).append(name)
@@ -123,11 +126,12 @@ def release_name(
 
 
 def own_counterpart(release: str, wheels: Iterable[str], project: Path | None, wheel_dir: Path | None) -> str:
-    """Return ``release`` itself when the inputs make a release of that name for some kind of host.
+    """Return the name of the release that the inputs make for the same kind of host as the given ``release``.
 
-    A kind of host is a version of Python and an architecture. Otherwise return the name of the release that the inputs
-    make for the kind of host to which ``wheels`` belong. Return an empty text when the names of the wheels do not tell
-    that kind. Raises ReleaseError when the inputs cannot make a release.
+    The inputs are ``project`` or ``wheel_dir``. A kind of host is a version of Python and an architecture. If the
+    inputs make ``release`` itself for any kind of host, return ``release``. Otherwise the kind is found by the names of
+    the release's ``wheels``. Return an empty text when these names do not tell the kind, or without inputs. Raises
+    ReleaseError when the inputs cannot make a release.
     """
     if project is None and wheel_dir is None:
         return ""
@@ -149,7 +153,7 @@ def render_manifest(release: str, wheels: dict[str, str]) -> str:
 def archived(archive: bytes) -> tuple[str, dict[str, str]]:
     """Return the name of the release in a packed archive of wheels, and its wheels (file name → sha256).
 
-    Raises ReleaseError for any other file. The wheels' digests are verified later, at installation.
+    Raises ReleaseError for a file that is no such archive. The wheels' digests are verified later, at installation.
     """
     try:
         with tarfile.open(fileobj=io.BytesIO(archive), mode="r:") as packed:  # compressed, it might be endless
@@ -177,9 +181,10 @@ def unfit(wheels: Iterable[str], python_version: str, architecture: str) -> list
 
 
 def check_manifest(directory: Path, release: str) -> dict[str, str]:
-    """Return the wheels (file name → sha256) that `directory` holds for `release`.
+    """Check the wheels in `directory` against its manifest, and return them: file name → sha256.
 
-    Raises ReleaseError unless the manifest names that release and every wheel is there, unaltered and listed.
+    Raises ReleaseError unless the manifest names `release`, and lists exactly the wheels that are there, with their
+    sha256.
     """
     try:
         manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
@@ -196,7 +201,7 @@ def check_manifest(directory: Path, release: str) -> dict[str, str]:
 
 
 def superseded(installed_s: dict[str, float], in_use: set[str], keep: int) -> list[str]:
-    """Return the releases to remove. `keep` releases stay: those in use, and the newest of the other releases.
+    """Return the releases to remove, so that `keep` releases stay: those in use, and the newest of the others.
 
     Releases in use are never removed. `installed_s` maps a release to the Unix time of its installation in seconds.
     """

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Gives modules on a host access to the engine's systemd unit, and to the program `trading-engine` of a release."""
+"""Classes by which modules on a host use the engine's systemd unit and the program `trading-engine` of a release."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class RunningError(Exception):
 
 
 def said_by(out: str, err: str, returned: int) -> str:
-    """Return the last 600 characters of a failed program's error output, or the last line of a traceback.
+    """Return what a failed program said: the last line of a traceback, or the last 600 characters of its error output.
 
     When there is no error output, return the ordinary output. When both are empty, return the exit code as text.
     """
@@ -59,7 +59,7 @@ class Unit:
         return release_of(self.root, self.process())
 
     def do(self, action: str, limit_s: int) -> str:
-        """Run `systemctl` with the action start, stop or restart; return an empty text, or why that failed."""
+        """Run `systemctl` with the action start, stop or restart. Return an empty text, or why the action failed."""
         command = ["timeout", "--kill-after=5", str(limit_s), "systemctl", action, self.name]
         returned, out, err = outside.run(self.module, command)
         if returned == 0:
@@ -83,7 +83,10 @@ class Program:
         self.release = release
 
     def ask(self, *arguments: str) -> str:
-        """Run a command of the program and return its output. Raises RunningError when the command fails."""
+        """Run a command of the program `trading-engine` and return its output.
+
+        Raises RunningError when the command fails.
+        """
         try:
             returned, out, err = outside.run(
                 self.module, [*self.command, *arguments], OWN_MODULES, handle_exceptions=False
@@ -95,7 +98,7 @@ class Program:
         return out
 
     def answer(self, *arguments: str) -> dict[str, Any]:
-        """Run a command of the program and return the JSON object that it prints.
+        """Run a command of the program `trading-engine` and return the JSON object that it prints.
 
         Raises RunningError when the command fails or prints no JSON.
         """

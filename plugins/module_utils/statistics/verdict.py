@@ -1,14 +1,15 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Judges the effect of a change from repeated runs with and without it. The tuning benchmark uses it.
+"""Functions that judge the effect of a change from repeated runs with and without it, for the tuning benchmark.
 
-At most one family of comparisons in 100 has any false verdict. Runs come in pairs, and a draw by lot decides the order
-within a pair. If the change has no effect, a pair's difference is as likely to be negative as positive, whatever its
-distribution (R. A. Fisher, The Design of Experiments, 1935, section 21). So the share of all sign patterns that are at
-least as extreme as the observed one is an exact p-value. Differences count by their rank, so that one run that another
-tenant of the machine disturbed does not decide (F. Wilcoxon, Biometrics Bulletin 1, 1945). Holm's procedure
-(Scandinavian Journal of Statistics 6, 1979) keeps the chance of any false verdict in a family below ALPHA.
+Runs come in pairs, and chance decides the order within a pair. If the change has no effect, a pair's difference is as
+likely to be negative as positive, whatever its distribution (R. A. Fisher, The Design of Experiments, 1935, section
+21). So all patterns of signs are equally likely. The p-value is the share of patterns that are at least as extreme as
+the observed one, and it is exact. A difference counts by its rank and not by its size (F. Wilcoxon, Biometrics Bulletin
+1, 1945). So a single run that another tenant of the machine disturbed does not decide the verdict. Holm's procedure
+(Scandinavian Journal of Statistics 6, 1979) keeps the chance of any false verdict in a family of comparisons at most
+ALPHA, which is 1 in 100.
 """
 
 from __future__ import annotations
@@ -40,15 +41,19 @@ class Verdict:
 
 
 def pairs_needed(comparisons: int) -> int:
-    """Return how many pairs a family of this many comparisons needs before any verdict is possible."""
+    """Return how many pairs of runs each comparison of a family needs before any verdict is possible.
+
+    The argument is the number of comparisons in the family.
+    """
     return math.ceil(math.log2(2 * comparisons / ALPHA))
 
 
 def sign_flip_p(differences: list[float]) -> float:
     """Return the exact two-sided p-value of the sum of differences, if each sign is equally likely.
 
-    The pairs are split in two halves, whose sums are enumerated and matched. So 32 pairs cost 2 x 65,536 sums.
-    Differences of exactly 0 carry no information and are left out. Raises ValueError for more than MOST_PAIRS.
+    To save time, the differences are divided into two halves. The sums of each half with all signs are computed, and
+    then combined. So 32 differences need 2 x 65,536 sums. Differences of exactly 0 carry no information and are left
+    out. Raises ValueError for more than MOST_PAIRS.
     """
     told = [abs(difference) for difference in differences if difference]
     if len(told) > MOST_PAIRS:
@@ -72,9 +77,9 @@ def _sums(values: list[float]) -> list[float]:
 
 
 def signed_ranks(differences: list[float]) -> list[float]:
-    """Return each difference's rank by size, with the difference's sign.
+    """Return for each difference the rank of its size, with the sign of the difference.
 
-    Equal sizes get their mean rank. A difference of 0 keeps the value 0.
+    Equal sizes get their mean rank. A difference of 0 gets the value 0.
     """
     sizes = sorted(abs(difference) for difference in differences if difference)
 
@@ -85,9 +90,10 @@ def signed_ranks(differences: list[float]) -> list[float]:
 
 
 def judge(families: dict[str, list[tuple[float, float]]]) -> dict[str, Verdict]:
-    """Return name → verdict of each comparison. A comparison is given as pairs (with, without) of positive figures.
+    """Return a dictionary: name → verdict of each comparison.
 
-    All given names are one family: the chance that any verdict among them is false is at most ALPHA.
+    A comparison is a list of pairs of positive figures: (with the change, without it). All comparisons are one family:
+    the chance that any verdict among them is false is at most ALPHA.
     """
     measured = {name: pairs for name, pairs in families.items() if pairs}
     ranks = {name: signed_ranks([math.log(a) - math.log(b) for a, b in pairs]) for name, pairs in measured.items()}

@@ -1,10 +1,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Plans changes of kernel boot arguments, for the module kernel_cmdline.
+"""Functions that plan changes of kernel boot arguments, for the module kernel_cmdline.
 
-It knows which arguments this collection has set, which to add and to remove, and which wait for the next boot. Source:
-Documentation/admin-guide/kernel-parameters.rst.
+They find out which arguments this collection has set, which to add and to remove, and which wait for the next boot.
+Source: Documentation/admin-guide/kernel-parameters.rst.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ def key(argument: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Ours:
-    """This collection's changes to the boot arguments: those it added, and the host's own ones that they replaced.
+    """The record of this collection's changes to the boot arguments of a host.
 
-    `boot` is the kernel's id of the boot during which the arguments were last changed. It is empty when that id was not
-    recorded.
+    It has the arguments that the collection added, and the host's own arguments that these replaced. `boot` is the
+    kernel's id of the boot during which the arguments were last changed. It is empty when that id was not recorded.
     """
 
     added: list[str]
@@ -49,7 +49,7 @@ class Ours:
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-    """The arguments to add, the arguments to remove, and the record of this collection's changes after that."""
+    """The arguments to add, the arguments to remove, and the record (`Ours`) to store after the change."""
 
     add: list[str]
     remove: list[str]
@@ -82,7 +82,10 @@ def plan(current: list[str], wanted: list[str], ours: Ours) -> Change:
 
 
 def lost(awaiting: list[str], ours: Ours, boot: str) -> list[str]:
-    """Return this collection's arguments that the kernel lacks, although the host has booted since the change."""
+    """Return the arguments that this collection has set and the running kernel lacks.
+
+    An argument counts only if the host has booted since it was set.
+    """
     if not boot or ours.boot in ("", boot):
         return []
     return [argument[1:] for argument in awaiting if argument.startswith("+") and argument[1:] in ours.added]

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writes the text of files that set kernel values at each boot, and finds later files that set the same keys."""
+"""Functions that write files which set kernel values at each boot, and find later files that set the same keys."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ Assignment = tuple[str, str, str]
 
 
 def overriding(later: list[Assignment], values: dict[str, str]) -> dict[str, str]:
-    """Return, for each key that a later file sets to another value, a text with that file's name and value."""
+    """Return one text for each key that a later file sets to another value: that file's name, and its value."""
     found: dict[str, str] = {}
     by_path = {kernelfs.path_of(name): name for name in values}
     for file, pattern, value in later:
@@ -57,7 +57,7 @@ def overriding(later: list[Assignment], values: dict[str, str]) -> dict[str, str
 
 
 def later_assignments(root: Path) -> list[Assignment]:
-    """Return the assignments in files that are read after this collection's file, in order.
+    """Return the assignments of files that are read after this collection's file, in the order of reading.
 
     Invalid lines are skipped, as at boot. Raises TuningError when a file cannot be read.
     """

@@ -1,10 +1,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sets kernel arguments for the next boot, by a GRUB drop-in (Debian, Ubuntu) or grubby (Amazon Linux, Fedora).
+"""Classes that set kernel arguments for the next boot: Grub (Debian, Ubuntu) and Grubby (Amazon Linux, Fedora).
 
-The module kernel_cmdline uses it. Sources: grub-mkconfig(8) and Debian's /usr/sbin/grub-mkconfig, which reads
-/etc/default/grub.d/*.cfg; grubby(8).
+Grub writes a drop-in file, and Grubby runs the program grubby. The module kernel_cmdline uses these classes. Sources:
+grub-mkconfig(8) and Debian's /usr/sbin/grub-mkconfig, which reads /etc/default/grub.d/*.cfg; grubby(8).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ GRUB_CONFIGURATION = "/boot/grub/grub.cfg"
 
 
 class Grub:
-    """Sets arguments by a drop-in file of this collection, which update-grub reads."""
+    """The boot loader GRUB, whose arguments are set by a drop-in file of this collection that update-grub reads."""
 
     def __init__(self, root: Path, run: Run, update_grub: str) -> None:
         self._root = root
@@ -35,20 +35,23 @@ class Grub:
         self._drop_in = kernelfs.under(root, DROP_IN)
 
     def arguments(self) -> list[str]:
-        """Return the arguments of the first menu entry, which the next boot will have. Raises TuningError."""
+        """Return the arguments of the first menu entry, which the next boot will have; an empty list without an entry.
+
+        Raises TuningError when GRUB's configuration cannot be read.
+        """
         text = undo.read_file(kernelfs.under(self._root, GRUB_CONFIGURATION))
         line = re.search(r"^\s*linux\S*\s+\S+(.*)$", text, re.MULTILINE)
         return _words(line[1]) if line else []
 
     def files(self, ours: Ours) -> tuple[str, str]:
-        """Return the text that the drop-in has, and the text that it should have.
+        """Return two texts of the drop-in: the present one, and the one that it should have.
 
-        A run that was killed leaves a drop-in with an old text, so the boot arguments alone do not tell what to do.
+        They may differ although the boot arguments are right, because a run that was killed leaves an old drop-in.
         """
         return undo.read_file(self._drop_in), _drop_in_text(ours) if ours.added else ""
 
     def apply(self, change: Change) -> None:
-        """Write the drop-in and GRUB's menu. Raises TuningError after it has restored the drop-in.
+        """Write the drop-in and GRUB's menu. If that fails, restore the drop-in and raise TuningError.
 
         A drop-in that becomes empty is removed only after the menu is written. So the next run recognises a killed run.
         """
@@ -71,7 +74,7 @@ class Grub:
             undo.remove(self._drop_in)
 
     def _later_files(self) -> str:
-        """Return the names of the drop-ins that are read after this one and set the same variable.
+        """Return, as text, the names of the drop-ins that are read after this one and set the same variable.
 
         Return "something" when there are none.
         """
@@ -82,7 +85,7 @@ class Grub:
 
 
 class Grubby:
-    """Sets arguments in the boot entries of every installed kernel, by the program grubby."""
+    """The boot entries of every installed kernel, whose arguments are set by the program grubby."""
 
     def __init__(self, run: Run, grubby: str) -> None:
         self._run = run
@@ -99,11 +102,14 @@ class Grubby:
         return _words(line[1])
 
     def files(self, ours: Ours) -> tuple[str, str]:
-        """Return nothing: grubby uses no file of this collection."""
+        """Return two empty texts, because grubby uses no file of this collection."""
         return "", ""
 
     def apply(self, change: Change) -> None:
-        """Change the boot entry of every kernel. Raises TuningError when an argument is missing afterwards."""
+        """Change the boot entry of every kernel.
+
+        Raises TuningError when grubby fails, or when an argument is missing afterwards.
+        """
         argv = [self._grubby, "--update-kernel=ALL"]
         if change.remove:
             argv.append("--remove-args=" + " ".join(change.remove))
@@ -119,12 +125,12 @@ class Grubby:
 
 
 def _missing(change: Change, current: list[str]) -> list[str]:
-    """Return the added arguments that are missing; an empty list when no arguments could be read at all."""
+    """Return the arguments to add that are still missing. Return an empty list when no arguments could be read."""
     return [argument for argument in change.add if argument not in current] if current else []
 
 
 def _words(text: str) -> list[str]:
-    """Return the arguments of a line. A line with an unclosed quotation mark is split at each blank."""
+    """Return the arguments in a line of text. A line with an unclosed quotation mark is split at each blank."""
     try:
         return shlex.split(text)
     except ValueError:

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Changes kernel values on a host, for all tuning modules, in an order that allows a restore at any moment.
+"""The function that changes kernel values on a host, for all tuning modules. The order allows a restore at any moment.
 
 The order is: record the old values, set the new ones, write the files for the next boot. When a step fails, the host's
 values are restored. When the run is killed, the record still has the old values.
@@ -39,9 +39,10 @@ def converge(
 ) -> Result:
     """Change the values in `store` to the wanted settings, and restore the values that are no longer wanted.
 
-    With `check` nothing is changed. `boot_texts` returns the text of each boot file for the values held; an empty text
-    stands for "no such file". `force` also restores values that somebody else has changed since. Raises TuningError
-    when a file cannot be read or written. A value that the kernel refuses is an outcome, not an error.
+    With `check` nothing is changed. `boot_texts` returns the text of each boot file for the values that must apply
+    after a boot; an empty text stands for "no such file". `force` also restores values that somebody else has changed
+    since. Raises TuningError when a file cannot be read or written. A value that the kernel refuses is an outcome, not
+    an error.
     """
     record_file = kernelfs.under(root, f"{undo.DIRECTORY}/{record_name}.json")
     record = undo.load(record_file)

@@ -1,7 +1,10 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Divides a host's CPUs among engine, telemetry and housekeeping, which is everything else on the host."""
+"""Functions that divide a host's CPUs among engine, telemetry and housekeeping.
+
+Housekeeping is everything else that runs on the host.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +25,10 @@ class Cpu:
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """The CPUs for each use.
+    """The CPUs for each use: engine, telemetry and housekeeping.
 
-    `engine` is empty when no CPU is separated for it. `isolated` has the engine's CPUs and their idle SMT
-    siblings. It is empty when the engine shares a core with housekeeping. `housekeeping` is never empty.
+    `engine` is empty when no CPU is reserved for the engine. `isolated` has the engine's CPUs and the idle SMT siblings
+    of these CPUs. It is empty when the engine shares a core with housekeeping. `housekeeping` is never empty.
     """
 
     housekeeping: frozenset[int]
@@ -38,9 +41,9 @@ def divide(cpus: list[Cpu], engine_cpus: str = "", near_node: int | None = None,
     """Return the layout of a host with the given online CPUs.
 
     `engine_cpus` is the user's own kernel CPU list for the engines. When it is empty, the engine gets a CPU of the last
-    core of `near_node`, the network card's NUMA node. Without that node it is the last core of the host. Each of
-    several engines gets a core of its own; with 0 engines no CPU is for an engine. Raises TuningError for CPUs that
-    this host lacks, and when the host has too few cores for the engines.
+    core on `near_node`, the NUMA node of the network card. If the network card has no node, the engine gets a CPU of
+    the host's last core. Each of several engines gets a core of its own. With 0 engines no CPU is for an engine. Raises
+    TuningError for CPUs that this host lacks, and when the host has too few cores for the engines.
     """
     online = frozenset(cpu.number for cpu in cpus)
     engine = _chosen(engine_cpus, online) if engine_cpus else _derived(cpus, near_node)
@@ -113,7 +116,7 @@ def _for_each(
 
 
 def by_core(cpus: list[Cpu], chosen: frozenset[int]) -> list[list[int]]:
-    """Return the chosen CPUs as one list of numbers for each physical core."""
+    """Return the chosen CPUs grouped by physical core: one list of CPU numbers for each core."""
     cores: dict[tuple[int, int], list[int]] = {}
     for cpu in sorted(cpus, key=lambda cpu: cpu.number):
         if cpu.number in chosen:
@@ -128,7 +131,7 @@ def _cores(cpus: list[Cpu]) -> int:
 def _telemetry(cpus: list[Cpu], others: frozenset[int], engine: frozenset[int]) -> frozenset[int]:
     """Return the CPUs for telemetry: those of a core near the engine, if another core remains for housekeeping.
 
-    Otherwise return all CPUs that are not the engine's. Telemetry then shares these with housekeeping.
+    Otherwise return all CPUs that are not the engine's. Telemetry then shares these CPUs with housekeeping.
     """
     candidates = [cpu for cpu in cpus if cpu.number in others]
     if _cores(candidates) < 2:

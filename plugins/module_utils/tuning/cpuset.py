@@ -1,13 +1,16 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Parses and writes CPU sets in the kernel's two notations: lists ("0-3,8") and hexadecimal masks ("ff,00000001")."""
+"""Functions that read and write sets of CPUs in the kernel's two notations.
+
+The notations are lists, such as "0-3,8", and hexadecimal masks, such as "ff,00000001".
+"""
 
 from __future__ import annotations
 
 
 def parse(text: str) -> frozenset[int]:
-    """Return the CPU numbers of a kernel CPU list; an empty text is the empty set.
+    """Return the set of CPU numbers in a kernel CPU list such as "0-3,8". An empty text is the empty set.
 
     Raises ValueError, naming the part that is not a CPU number or an ascending range.
     """
@@ -38,7 +41,7 @@ def render(cpus: frozenset[int]) -> str:
 
 
 def mask(cpus: frozenset[int]) -> str:
-    """Return the kernel's hexadecimal mask of a set: groups of 32 bits, the highest first."""
+    """Return a set of CPUs as the kernel's hexadecimal mask: groups of 32 bits, the highest group first."""
     bits = sum(1 << cpu for cpu in cpus)
     groups = [f"{bits >> shift & 0xFFFFFFFF:08x}" for shift in range(0, max(bits.bit_length(), 1), 32)]
     groups[-1] = groups[-1].lstrip("0") or "0"
@@ -46,6 +49,6 @@ def mask(cpus: frozenset[int]) -> str:
 
 
 def parse_mask(text: str) -> frozenset[int]:
-    """Return the CPU numbers of a hexadecimal mask. Raises ValueError for any other text."""
+    """Return the CPU numbers of the kernel's hexadecimal mask. Raises ValueError for a text that is no mask."""
     bits = int(text.strip().replace(",", "") or "0", 16)
     return frozenset(cpu for cpu in range(bits.bit_length()) if bits >> cpu & 1)

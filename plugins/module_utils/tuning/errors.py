@@ -7,4 +7,7 @@ from __future__ import annotations
 
 
 class TuningError(Exception):
-    """A problem of tuning. The message is one line: the problem, its place and its remedy."""
+    """A problem of the host, or of the settings for its tuning.
+
+    The message is one line: the problem, its place and its remedy.
+    """

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads and writes a network card's settings by the program ethtool, for the module nic_settings."""
+"""Functions and a class that read and write a network card's settings by the program ethtool, for nic_settings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SET = {"coalesce": "-C", "ring": "-G"}
 
 
 def parse_coalesce(text: str) -> dict[str, str]:
-    """Return the settings that `ethtool -c` lists. Settings marked n/a are left out.
+    """Return the settings for interrupt moderation that `ethtool -c` lists. Settings marked n/a are left out.
 
     The two settings of adaptive moderation share one line: "Adaptive RX: on  TX: off".
     """
@@ -46,7 +46,10 @@ def _sizes(text: str) -> dict[str, str]:
 
 
 class Ethtool:
-    """The settings of all network cards. The class has the methods of settings.Store."""
+    """The settings of all network cards, read and written by the program ethtool.
+
+    The class has the methods of settings.Store.
+    """
 
     def __init__(self, run: Run, program: str) -> None:
         self._run = run
@@ -78,7 +81,7 @@ class Ethtool:
             raise RefusedError((said or output).strip().splitlines()[-1] if said or output else f"exit status {status}")
 
     def refusal(self, path: str) -> str:
-        """Return an empty text, because whether the driver refuses a value is known only after a write."""
+        """Return an empty text: whether the driver refuses a value is known only after the value was written."""
         return ""
 
     def _show(self, nic: str, group: str) -> str:

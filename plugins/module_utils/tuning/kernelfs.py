@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads, compares and writes the values in /proc/sys and /sys, for the tuning modules."""
+"""Functions that read, compare and write the values in /proc/sys and /sys, for the tuning modules."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def path_of(name: str) -> str:
 
 
 def under(root: Path, path: str) -> Path:
-    """Return the path that an absolute path has when `root` is the root directory."""
+    """Return the path at which a file of the host is found when the host's root directory is `root`."""
     return root / path.lstrip("/")
 
 
 class RefusedError(Exception):
-    """The kernel refused a value. The message has its error."""
+    """The kernel refused to set a value. The message has the kernel's error."""
 
 
 class Files:
@@ -54,7 +54,10 @@ class Files:
         return canonical(path, text)
 
     def write(self, path: str, value: str) -> None:
-        """Write one value in one system call, as these files require. Raises RefusedError."""
+        """Write one value in one system call, as these files require.
+
+        Raises RefusedError when the kernel refuses the value.
+        """
         try:
             descriptor = os.open(under(self._root, path), os.O_WRONLY | os.O_TRUNC)
             try:
@@ -81,8 +84,8 @@ def _explain(error: OSError) -> str:
 def canonical(path: str, text: str) -> str:
     """Return a value in comparable form.
 
-    Of "always [madvise] never" the word in brackets is returned. Padding is removed from CPU masks and lists. In other
-    values each run of blanks becomes a single blank.
+    Of a choice such as "always [madvise] never" the word in brackets is returned. Padding is removed from CPU masks and
+    lists. In other values each run of blanks becomes a single blank.
     """
     words = text.split()
     chosen = [word[1:-1] for word in words if word.startswith("[") and word.endswith("]")]

@@ -1,11 +1,11 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Finds other services on a host, such as tuned, that set governors and kernel values.
+"""Functions that find other services on a host which set governors and kernel values, such as tuned.
 
-Such a service sets its values when it starts, after the files of the boot. When tuned stops, it restores the values
-that it found. So while such a service is active, neither this collection's values nor the recorded original values are
-reliable.
+Such a service sets its values when it starts, after the files of the boot are read. When tuned stops, it restores the
+values that it found. So while such a service is active, neither this collection's values nor the recorded original
+values are reliable.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PROFILE = "/etc/tuned/active_profile"
 def read(root: Path, shown: str) -> dict[str, Any]:
     """Return `other_tuners`, the active or enabled services, and `stopped_tuners`, the services that the role stopped.
 
-    `shown` is the output of COMMAND. Raises TuningError for a damaged record.
+    `shown` is the output of the command COMMAND. Raises TuningError for a damaged record.
     """
     blocks = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in shown.split("\n\n")]
     known = [block for block in blocks if block.get("LoadState") == "loaded"]

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Observes, plans and writes values of the kernel or of a network card, so that they can be restored later.
+"""Functions that observe, plan and write values of the kernel or a network card, so that they can be restored later.
 
 `plan` takes values and returns the writes to make. `apply` makes them, reads the values back, and gives each value one
 of the outcomes of `STATUSES`.
@@ -42,7 +42,7 @@ class Store(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """One wanted value. With `only_raise` a number that is already higher stays."""
+    """One wanted value. If `only_raise` is true, a number that is already higher than the wanted one stays."""
 
     name: str
     path: str
@@ -64,7 +64,7 @@ class Outcome:
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """One write. Afterwards `path` is read to see the result.
+    """One write of a plan. After the write, `path` is read to see the result.
 
     `write_path` is the file to write. It differs from `path` when the kernel restores a value only by a write to a
     related file.
@@ -101,7 +101,8 @@ def observe(store: Store, settings: list[Setting], record: Record) -> dict[str, 
 def plan(settings: list[Setting], live: dict[str, str | None], record: Record, force: bool = False) -> Plan:
     """Return the writes that set the wanted values, and the writes that restore values which are not wanted any more.
 
-    `force` also restores values that somebody else has changed after tuning. Raises TuningError.
+    `force` also restores values that somebody else has changed after tuning. Raises TuningError when a value that may
+    only be raised is no number.
     """
     planned = Plan([], [], record.copy())
     wanted = {setting.name for setting in settings}
@@ -161,7 +162,7 @@ def _number(name: str, text: str) -> int:
 
 
 def twin_of(path: str) -> str | None:
-    """Return the *_ratio key that belongs to a *_bytes key, or None for any other key.
+    """Return the sysctl key *_ratio that belongs to a key *_bytes, or None for any other key.
 
     When one of the two is set, the kernel sets the other to zero. Source: Documentation/admin-guide/sysctl/vm.rst,
     dirty_bytes.
@@ -180,7 +181,7 @@ def _first_touch(path: str, current: str, live: dict[str, str | None]) -> Touch:
 
 
 def predict(store: Store, planned: Plan) -> list[Outcome]:
-    """Return the outcomes that `apply` would probably have, without any write.
+    """Return the outcomes that `apply` would probably have, without writing anything.
 
     They are derived from files that cannot be written, and from values that the kernel rejected in earlier runs.
     """
@@ -198,7 +199,7 @@ def predict(store: Store, planned: Plan) -> list[Outcome]:
 
 
 def apply(store: Store, planned: Plan) -> tuple[list[Outcome], Record]:
-    """Make all writes; return all outcomes and the new record, which lists what was changed and what was rejected."""
+    """Make all writes. Return all outcomes and the new record, which lists what was changed and what was rejected."""
     outcomes = list(planned.outcomes)
     record = planned.record.copy()
     for step in planned.steps:
@@ -236,7 +237,10 @@ def _outcome(step: Step, status: str, value: str, reason: str = "") -> Outcome:
 
 
 def roll_back(store: Store, planned: Plan, outcomes: list[Outcome]) -> list[str]:
-    """Undo the writes of this run after a later failure; return the names of the values that could not be restored."""
+    """Undo the writes of this run because a later step failed.
+
+    Return the names of the values that could not be restored.
+    """
     written = {outcome.name for outcome in outcomes if outcome.status in ("applied", "restored")}
     failed = []
     for step in reversed([step for step in planned.steps if step.name in written]):
@@ -251,7 +255,7 @@ def roll_back(store: Store, planned: Plan, outcomes: list[Outcome]) -> list[str]
 
 
 def summary(name: str, outcomes: list[Outcome]) -> list[dict[str, str]]:
-    """Return the outcomes of many similar settings, such as those of 192 CPUs, as one knob per status."""
+    """Return one entry (knob) per status for many similar settings, such as those of 192 CPUs."""
     knobs = []
     for status in STATUSES:
         group = [outcome for outcome in outcomes if outcome.status == status]

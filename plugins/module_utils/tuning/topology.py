@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads a host's hardware topology from /proc and /sys, for the tuning modules."""
+"""Functions that read a host's hardware topology from /proc and /sys, for the tuning modules."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Nic:
 
 @dataclasses.dataclass(frozen=True)
 class Topology:
-    """A host's hardware.
+    """A host's hardware: its CPUs, memory, network cards and more.
 
     `ec2_type` is empty outside EC2. `governor` is empty on a host without cpufreq. `isolated` are the CPUs that boot
     arguments isolated.
@@ -96,7 +96,7 @@ def usable_cpus(root: Path) -> frozenset[int]:
     """Return the online CPUs that this host may use. A container sees all CPUs of its machine, but may use only some.
 
     The usable CPUs are those that the process with id 1 may use. CPUs that were isolated at boot are usable too,
-    although that process may not use them. Raises TuningError when the root directory is not that of a Linux host.
+    although process 1 may not use them. Raises TuningError when the root directory is not that of a Linux host.
     """
     online = cpuset.parse(_required(root, f"{CPU_DIRECTORY}/online"))
     allowed = re.search(r"^Cpus_allowed_list:\s*(\S+)$", _text(root, "/proc/1/status"), re.MULTILINE)
@@ -106,7 +106,7 @@ def usable_cpus(root: Path) -> frozenset[int]:
 
 
 def ram_kib(root: Path) -> int:
-    """Return the memory in KiB. Raises TuningError when the root directory is not that of a Linux host."""
+    """Return the host's memory in KiB. Raises TuningError when the root directory is not that of a Linux host."""
     total = re.search(r"^MemTotal:\s+(\d+) kB", _required(root, "/proc/meminfo"), re.MULTILINE)
     if not total:
         raise TuningError("/proc/meminfo: has no line MemTotal")

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Selects the settings for a host from the list of tunables, for the module kernel_tunables.
+"""Functions that select the settings for a host from the list of tunables, for the module kernel_tunables.
 
 A tunable is a kernel value with conditions, such as a least number of CPUs. Its value may depend on the memory.
 """
@@ -20,21 +20,24 @@ from ansible_collections.lowlatency.trading.plugins.module_utils.tuning.settings
 
 @dataclasses.dataclass(frozen=True)
 class Host:
-    """The facts of a host on which conditions and derived values depend."""
+    """The facts about a host on which the conditions and values of tunables depend."""
 
     cpus: int
     ram_kib: int
 
     @classmethod
     def of(cls, root: Path) -> Host:
-        """Read the facts below a root directory. Raises TuningError when /sys or /proc lack them."""
+        """Return the facts about the host whose files are below a root directory.
+
+        Raises TuningError when /sys or /proc lack them.
+        """
         return cls(len(topology.usable_cpus(root)), topology.ram_kib(root))
 
 
 def gate(
     tunables: list[dict[str, Any]], veto: list[str], never: list[dict[str, Any]], host: Host
 ) -> tuple[list[Setting], list[Outcome]]:
-    """Return the settings to apply, and an outcome with a reason for each tunable that is not applied.
+    """Return two lists: the settings to apply, and an outcome with a reason for each tunable that is not applied.
 
     A tunable is not applied in three cases: `never` forbids its value, `veto` names it, or the host has too few CPUs.
     Raises TuningError for an invalid tunable.
@@ -66,7 +69,7 @@ def refusal(name: str, value: str, never: list[dict[str, Any]]) -> str:
 
 
 def value_of(tunable: dict[str, Any], ram_kib: int) -> str:
-    """Return the tunable's value as text, or compute it from its share of the host's memory.
+    """Return a tunable's value as text. If it is a share of the host's memory, compute it.
 
     Raises TuningError for an invalid value or share.
     """

@@ -1,7 +1,7 @@
 # Copyright: lowlatency.trading contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Stores the host's original values before tuning, as JSON on the host, until they are restored."""
+"""Functions that store a host's original values, as JSON on the host, from the tuning until the values are restored."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ VERSION = 1
 
 @dataclasses.dataclass(frozen=True)
 class Touch:
-    """One changed value: the original, the wanted and the resulting value, and the write that restores the original."""
+    """One value that tuning changed.
+
+    It has the original, the wanted and the resulting value, and the write that restores the original value.
+    """
 
     path: str
     previous: str
@@ -32,7 +35,7 @@ class Touch:
 
 @dataclasses.dataclass(frozen=True)
 class Rejection:
-    """A value that the kernel rejected or ignored. From it check mode predicts the outcome without a write."""
+    """A value that the kernel rejected or ignored. Check mode predicts from it that the kernel would do so again."""
 
     value: str
     status: str
@@ -54,7 +57,7 @@ class Record:
 
 
 def load(path: Path) -> Record:
-    """Return the record, or an empty one without a file. Raises TuningError for a malformed file."""
+    """Return the stored record, or an empty record without a file. Raises TuningError for a malformed file."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         if document["version"] != VERSION:
@@ -75,7 +78,10 @@ def load(path: Path) -> Record:
 
 
 def save(path: Path, record: Record) -> None:
-    """Write the record, or remove its file when the record is empty. Raises TuningError."""
+    """Write the record to its file, or remove the file when the record is empty.
+
+    Raises TuningError when the file cannot be written or removed.
+    """
     if not record.touched and not record.rejected:
         place_record(path, "")
         return
@@ -88,9 +94,10 @@ def save(path: Path, record: Record) -> None:
 
 
 def place_record(path: Path, text: str) -> None:
-    """Write a record's file, or remove it when the text is empty. Raises TuningError.
+    """Write a record's file, or remove it when the text is empty.
 
-    When the removed file was the last one in its directory, the directory is removed as well.
+    When the removed file was the last one in its directory, the directory is removed as well. Raises TuningError when
+    that fails.
     """
     if place_file(path, text) and not text:
         with contextlib.suppress(OSError):  # other modules' records are still in it
@@ -98,7 +105,10 @@ def place_record(path: Path, text: str) -> None:
 
 
 def write_file(path: Path, text: str, mode: int = 0o644) -> bool:
-    """Write a file atomically and flush it to disk; return whether its content changed. Raises TuningError."""
+    """Write a file atomically and flush it to disk. Return whether its content changed.
+
+    Raises TuningError when the file cannot be written.
+    """
     content = text.encode(errors="surrogateescape")
     temporary = None
     try:
@@ -120,7 +130,7 @@ def write_file(path: Path, text: str, mode: int = 0o644) -> bool:
 
 
 def read_file(path: Path) -> str:
-    """Return a file's text, or an empty text without a file. Raises TuningError.
+    """Return a file's text, or an empty text without a file. Raises TuningError for an unreadable file.
 
     Bytes that are not UTF-8 are kept, so that `write_file` can write the same bytes.
     """
@@ -133,12 +143,15 @@ def read_file(path: Path) -> str:
 
 
 def place_file(path: Path, text: str) -> bool:
-    """Write the file, or remove it when the text is empty; return whether anything changed. Raises TuningError."""
+    """Write the file, or remove it when the text is empty. Return whether anything changed.
+
+    Raises TuningError when that fails.
+    """
     return write_file(path, text) if text else remove(path)
 
 
 def remove(path: Path) -> bool:
-    """Remove a file if it exists; return whether it existed. Raises TuningError."""
+    """Remove a file if it exists. Return whether it existed. Raises TuningError when it cannot be removed."""
     try:
         path.unlink()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The API as a WSGI application: patched moto, and the requests that the sandbox itself answers."""
+"""The sandbox's AWS API as a WSGI application: patched moto, and the requests that the sandbox itself answers."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -19,7 +19,11 @@ FAULTS_PATH = "/_embedded_ec2/faults"
 
 
 class Application:
-    """Answers AWS requests with moto, and notifies the keeper of each request that may have changed an instance."""
+    """The application that answers AWS requests with moto.
+
+    After each request that may have changed an instance, it notifies the keeper, which keeps a machine for each
+    instance.
+    """
 
     def __init__(self, hooks: Hooks, status: Callable[[], list[dict[str, Any]]] = list) -> None:
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
@@ -63,14 +67,14 @@ class Application:
 
 
 def make_api_server(host: str, port: int, application: Application) -> BaseWSGIServer:
-    """Return an API server that listens on a port; port 0 means any free port.
+    """Return a server of the AWS API that listens on a port. Port 0 means any free port.
 
-    werkzeug raises SystemExit when the port is in use.
+    werkzeug, the library that serves, raises SystemExit when the port is in use.
     """
     from moto.moto_server.werkzeug_app import MotoRequestHandler
 
     class QuietHandler(MotoRequestHandler):
-        """Keeps connections open between a client's requests, and does not log each request."""
+        """The handler of requests. It keeps connections open between requests, and logs no requests."""
 
         protocol_version = "HTTP/1.1"
 

@@ -1,4 +1,4 @@
-"""Configures HAProxy to act as the API's Network Load Balancers, and reports the health that HAProxy finds.
+"""Functions that let HAProxy act as the API's Network Load Balancers, and report the health that HAProxy finds.
 
 The keeper, which keeps a machine for each instance, also makes HAProxy match the API's state. It does this in its own
 thread. The API's threads read the health of targets. This module is imported only when the first balancer is created.
@@ -102,7 +102,7 @@ def _forwards_to(listener: FakeListener) -> str:
 
 
 def subnet_of(balancer: FakeLoadBalancer) -> Subnet:
-    """Return the first of the balancer's subnets. The balancer's address is in that subnet."""
+    """Return the first of the balancer's subnets. The balancer's address is in this subnet."""
     return Subnet(balancer.subnets[0].id, IPv4Network(balancer.subnets[0].cidr_block))
 
 
@@ -138,7 +138,7 @@ def _pool(group: FakeTargetGroup, source: str, keeps_clients: bool) -> Pool:
 
 
 def _server(group: FakeTargetGroup, target: dict[str, Any]) -> Server | None:
-    """Return the target as a server for HAProxy, or None for an instance that does not run."""
+    """Return a target in the form of HAProxy's servers, or None for an instance that does not run."""
     name = str(target["Id"])
     if name.startswith("i-"):
         instance = group.ec2_backend.get_instance_by_id(name)
@@ -185,7 +185,7 @@ class Balancers:
         return found
 
     def compare(self) -> None:
-        """Make HAProxy match the API's state, and also the router's addresses on which HAProxy listens."""
+        """Change HAProxy to match the API's state, and also the router's addresses on which HAProxy listens."""
         balancers = list(_balancers())
         wanted = {address.address for _, address in balancers}
         for balancer, address in balancers:
@@ -215,7 +215,7 @@ class Balancers:
         return front_ends, list(pools.values())
 
     def _seen(self) -> dict[tuple[str, str], Seen]:
-        """Return HAProxy's present results. While HAProxy does not answer, return its last results.
+        """Return HAProxy's present results of health checks, or its last results while HAProxy does not answer.
 
         During a reload HAProxy does not answer. That must not make a target unhealthy.
         """
@@ -227,7 +227,7 @@ class Balancers:
         """End the sessions of targets that no longer exist or have become unhealthy.
 
         AWS does the same ("Connection termination for unhealthy targets"). HAProxy itself would end only the sessions
-        of its newest worker.
+        of its newest worker process.
         """
         up = {each for each, seen in self._seen().items() if seen.is_up}
         with self._lock:
@@ -259,7 +259,7 @@ class Balancers:
     # The following methods may be called by any thread.
 
     def refusal(self) -> str | None:
-        """Return why no balancer can be made on this computer, or None."""
+        """Return why no balancer can be made on this computer, or None if one can."""
         return None if shutil.which("haproxy") else "haproxy, which stands for it here, is missing: apt-get install it"
 
     def health(self, group: FakeTargetGroup, name: str) -> State:
@@ -289,7 +289,7 @@ class Balancers:
         return ("unhealthy", "Target.FailedHealthChecks") if seen else ("unavailable", "Elb.InternalError")
 
     def forget(self, group: FakeTargetGroup, name: str) -> None:
-        """Forget that the target was healthy, because it was registered again and must pass the checks again."""
+        """Forget that the target was healthy. It was registered again and must pass the health checks again."""
         with self._lock:
             self._was_up.discard((group.name, name))
 

@@ -28,7 +28,10 @@ COLUMNS = ("instance_id", "name", "state", "type", "private_address", "public_ad
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command. Return 0 on success and 1 after an error message. argparse ends with 2 for wrong usage."""
+    """Run one command of the sandbox. Return 0 on success and 1 after an error message.
+
+    For wrong usage argparse ends the program with 2.
+    """
     arguments = _parser().parse_args(argv)
     try:
         return int(arguments.run(arguments) or 0)
@@ -158,7 +161,7 @@ def _status(arguments: argparse.Namespace) -> None:
 def _answers_ssh(address: str) -> bool:
     """Return whether the machine accepts SSH connections.
 
-    It does not while it boots, or when its security groups do not allow them.
+    It accepts none while it boots, or when its security groups do not allow them.
     """
     try:
         socket.create_connection((address, 22), timeout=0.5).close()

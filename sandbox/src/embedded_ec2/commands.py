@@ -1,4 +1,4 @@
-"""Runs programs of this computer, such as ip and nft, and turns a failure into one readable error."""
+"""Functions that run programs of this computer, such as ip and nft, and turn a failure into one readable error."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Gives a machine its own control groups and exactly as many CPUs as its instance type has.
+"""Functions that give a machine its own control groups and exactly as many CPUs as its instance type has.
 
 A machine's systemd treats the control group in which it starts as the root of all its groups. So no two machines may
 share a control group.
@@ -23,11 +23,11 @@ VERSION_1 = ("systemd", "unified", "cpuset", "cpu", "cpuacct")
 
 
 def choose_cpus(count: int, in_use: list[frozenset[int]], available: frozenset[int], slot: int = 0) -> frozenset[int]:
-    """Return the CPUs for a machine of `count` vCPUs: those that the fewest machines use, the highest numbers first.
+    """Return the CPUs for a machine of `count` vCPUs: those that the fewest machines use.
 
-    CPU 0 comes last because it serves most interrupts. The CPUs that machines of other sandboxes use are unknown here,
-    so the n-th sandbox begins n CPUs lower. When `count` exceeds the number of CPUs of this computer, all CPUs are
-    returned.
+    Of equal ones those with the highest numbers are chosen. CPU 0 comes last because it serves most interrupts. The
+    CPUs that machines of other sandboxes use are unknown here, so the n-th sandbox begins n CPUs lower. When `count`
+    exceeds the number of CPUs of this computer, all CPUs are returned.
     """
     highest_first = sorted(available, reverse=True)
     start = slot % len(highest_first)
@@ -42,7 +42,10 @@ def render_cpus(cpus: frozenset[int]) -> str:
 
 @dataclass(frozen=True)
 class Confinement:
-    """How a machine is started: the prefix of its command, and the name of the mechanism that limits its CPUs."""
+    """How to start a machine so that its CPUs are limited.
+
+    It has words to put before the machine's command, and the name of the mechanism that limits the CPUs.
+    """
 
     prefix: list[str]
     held_by: str
@@ -51,8 +54,8 @@ class Confinement:
 def confine(instance_id: str, cpus: frozenset[int], ledger: Ledger) -> Confinement:
     """Prepare the control groups of a sandbox machine.
 
-    The systemd of the computer on which the sandbox runs makes them. Where it runs no systemd, they are made directly
-    in the cgroup file system.
+    The systemd of the computer on which the sandbox runs makes the groups. On a computer without systemd, they are made
+    directly in the cgroup file system.
     """
     if Path("/run/systemd/system").is_dir():
         return _systemd_scope(instance_id, cpus, ledger)
@@ -64,7 +67,7 @@ def _group_name(instance_id: str) -> str:
 
 
 def _systemd_scope(instance_id: str, cpus: frozenset[int], ledger: Ledger) -> Confinement:
-    """Return a command prefix that starts a sandbox machine in a delegated scope of this computer's systemd.
+    """Return the words before a command that start a machine in a delegated scope of this computer's systemd.
 
     The scope ends with its last process.
     """

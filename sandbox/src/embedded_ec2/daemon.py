@@ -1,6 +1,7 @@
 """The process of a running sandbox: API servers in threads, and the keeper in the main thread.
 
-The keeper must use the main thread, because the kernel kills a machine when the thread that started it ends.
+The keeper, which starts the machines, must use the main thread, because the kernel kills a machine when the thread that
+started it ends.
 """
 
 import os
@@ -26,8 +27,8 @@ from embedded_ec2.state import Running, Sandbox
 def serve(sandbox: Sandbox, *, port: int, slot: int, images: Mapping[str, Path], ready_descriptor: int) -> None:
     """Run the sandbox until a signal ends this process. This function never returns.
 
-    It writes a line to `ready_descriptor` when all servers answer. `images` maps each kind of machine that the sandbox
-    can start to its image.
+    It writes a line to the file descriptor `ready_descriptor` when all servers answer. `images` maps each kind of
+    machine that the sandbox can start to its image.
     """
     pid, started_ticks = os.getpid(), processes.start_ticks(os.getpid()) or 0
     ledger = Ledger(sandbox.ledger_file)

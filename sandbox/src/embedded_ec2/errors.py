@@ -2,4 +2,7 @@
 
 
 class SandboxError(Exception):
-    """A problem, its place and its remedy in a few lines, shown without a traceback."""
+    """A problem that the user has to solve.
+
+    The message has the problem, its place and its remedy in a few lines, and is shown without a traceback.
+    """

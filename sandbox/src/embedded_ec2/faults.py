@@ -1,4 +1,4 @@
-"""Injects AWS errors for tests, such as throttling, missing capacity, a reached quota or a missing permission."""
+"""Errors of AWS that tests inject, such as throttling, missing capacity, a reached quota or a missing permission."""
 
 import io
 import json
@@ -18,7 +18,7 @@ THROTTLING = frozenset({"RequestLimitExceeded", "Throttling", "ThrottlingExcepti
 
 @dataclass
 class Fault:
-    """An error for the next `times` calls of one action."""
+    """An error that AWS's API shall return for the next `times` calls of one action."""
 
     action: str
     code: str
@@ -32,7 +32,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Answer:
-    """An HTTP answer in the protocol of the request."""
+    """An HTTP answer with an error, in the protocol of the request."""
 
     status: HTTPStatus
     content_type: str
@@ -40,14 +40,14 @@ class Answer:
 
 
 class Faults:
-    """The pending faults. Any thread may add faults and use them up."""
+    """The errors that wait to be returned. Any thread may add errors and use them up."""
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
 
     def replace(self, document: bytes) -> None:
-        """Replace all earlier faults by a JSON list of {action, code, message?, times?}.
+        """Replace all earlier faults by those in a JSON document: a list of {action, code, message?, times?}.
 
         If the document is wrong, raises ValueError with the reason and changes nothing.
         """
@@ -59,7 +59,7 @@ class Faults:
             self._faults = faults
 
     def answer(self, environ: "WSGIEnvironment") -> Answer | None:
-        """Return the injected error for this request, or None when moto shall answer it.
+        """Return the injected error for this request, or None when moto shall answer the request.
 
         The request's body stays readable.
         """
@@ -87,7 +87,7 @@ def _fault(entry: Any) -> Fault:
 
 
 def _action_of(environ: "WSGIEnvironment") -> tuple[str, bool]:
-    """Return the request's action, and whether the request is JSON with the action in a header.
+    """Return the action that a request calls, and whether the request is JSON with the action in a header.
 
     Any other request is a query with the action in its body.
     """

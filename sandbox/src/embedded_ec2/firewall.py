@@ -1,4 +1,4 @@
-"""Turns security groups and public addresses into nftables rules in the router's network namespace.
+"""Functions that turn security groups and public addresses into nftables rules in the router's network namespace.
 
 Machines cannot change rules there. As on AWS, a packet passes when a rule allows it, or when it answers an allowed
 packet. All other packets are dropped silently. The metadata address belongs to the router, and security groups do not
@@ -81,12 +81,12 @@ def render(machines: Sequence[Guarded], balancers: Sequence[Balanced] = ()) -> s
 
 
 def _balancing(machines: Sequence[Guarded], balancers: Sequence[Balanced]) -> list[str]:
-    """Return the lines of the chains for balancers.
+    """Return the lines of the nft chains for load balancers.
 
-    Balancers run in the router, so their packets are not forwarded ones and need their own chains. A machine's rules
-    apply to packets to and from a balancer. If the balancer uses the client's address, the rules are compared with that
-    address. A rule for the balancer's own group allows all packets that come through the balancer. Source: "Update the
-    security groups for your Network Load Balancer".
+    Balancers run in the router, so the router does not forward their packets, and the chains for forwarded packets do
+    not see them. A machine's rules apply to packets to and from a balancer. If the balancer uses the client's address,
+    the rules are compared with that address. A rule for the balancer's own group allows all packets that come through
+    the balancer. Source: "Update the security groups for your Network Load Balancer".
     """
     addresses = ", ".join(balancer.address for balancer in balancers)
     lines = [
@@ -121,9 +121,9 @@ def _balancing(machines: Sequence[Guarded], balancers: Sequence[Balanced]) -> li
 
 
 def _translation(machines: Sequence[Guarded]) -> list[str]:
-    """Return the chain that translates public addresses of incoming packets, as AWS's internet gateway does.
+    """Return the nft chain that translates public addresses of incoming packets, as AWS's internet gateway does.
 
-    A machine never sees its public address.
+    So a machine never sees its public address.
     """
     pairs = [f"{m.public_address} : {m.private_address}" for m in machines if m.public_address]
     if not pairs:
@@ -146,9 +146,9 @@ def _chains(machine: Guarded) -> list[str]:
 
 
 def _matches(rule: Rule, side: str) -> list[str]:
-    """Return the matches of a rule in nft's language: first for its networks, then for the members of its groups.
+    """Return the conditions of a rule in nft's language: one for its networks, one for the members of its groups.
 
-    Each match ends with a space.
+    Each ends with a space.
     """
     peers = [""] if ANYWHERE in rule.peers else _addresses(side, rule.peers)
     members = [f"ct status & dnat == 0 {match}" for match in _addresses(side, rule.members)]

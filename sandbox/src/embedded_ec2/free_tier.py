@@ -1,4 +1,4 @@
-"""Answers the AWS Free Tier service, which moto lacks, with the account's plan (API reference of 2023-09-07)."""
+"""The answers of the AWS Free Tier service, which moto lacks: the account's plan (API reference of 2023-09-07)."""
 
 import json
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ _TARGET = "AWSFreeTierService.GetAccountPlanState"
 
 
 def answer(environ: "WSGIEnvironment") -> Response | None:
-    """Return the answer with the account's plan, which is always the paid one.
+    """Return the answer to a request for the AWS account's plan, which is always the paid plan.
 
     Return None for a request to another service.
     """

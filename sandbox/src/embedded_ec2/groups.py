@@ -1,4 +1,4 @@
-"""Keeps Auto Scaling groups at their size. AWS does so at any time, but moto does so only within a request.
+"""Functions that keep Auto Scaling groups at their size. AWS does so at any time, moto only within a request.
 
 Each turn ends expired waits of lifecycle hooks and replaces unhealthy instances. It advances an instance refresh, and
 launches or terminates instances until the group has its wanted size. Then it registers the instances in service with
@@ -40,7 +40,7 @@ lock = threading.RLock()
 
 @dataclass
 class Wait:
-    """A lifecycle action: one hook holds one instance until the action is completed or its time is over."""
+    """An open lifecycle action: a hook holds an instance until the action is completed or its time is over."""
 
     heartbeat_s: float
     default: str
@@ -53,12 +53,15 @@ class Wait:
         self.ends = min(time.monotonic() + self.heartbeat_s, self.last)
 
     def outcome(self) -> str:
-        """Return CONTINUE or ABANDON, or an empty text while the action is open."""
+        """Return the action's result, CONTINUE or ABANDON, or an empty text while the action is open."""
         return self.result or (self.default if time.monotonic() >= self.ends else "")
 
 
 class Member(InstanceState):
-    """An instance of a group. It extends moto's class by a template version and pending lifecycle actions."""
+    """An instance of an Auto Scaling group.
+
+    It extends moto's class by a template version and open lifecycle actions.
+    """
 
     def __init__(self, instance: Any, group: FakeAutoScalingGroup, version: int | None, activity: Activity) -> None:
         super().__init__(
@@ -74,7 +77,10 @@ class Member(InstanceState):
 
     @property
     def launch_template(self) -> dict[str, Any] | None:
-        """The template version from which the instance was launched. moto returns the template's default version."""
+        """The template version from which the instance was launched.
+
+        moto would return the template's default version instead.
+        """
         template = self.auto_scaling_group.ec2_launch_template
         if template is None or self.version is None:
             return None
@@ -115,7 +121,10 @@ class Refresh:
 
 @dataclass
 class Course:
-    """The state of a group that moto does not store: registered targets, refreshes, and failed launches."""
+    """The part of an Auto Scaling group's state that moto does not store.
+
+    It has registered targets, instance refreshes, and failed launches.
+    """
 
     registered: dict[str, set[str]] = field(default_factory=dict)
     refreshes: list[Refresh] = field(default_factory=list)
@@ -124,7 +133,7 @@ class Course:
 
     @property
     def refresh(self) -> Refresh | None:
-        """The refresh that is in progress, or None."""
+        """The instance refresh that is in progress, or None."""
         return next((one for one in self.refreshes if one.status not in ENDED), None)
 
 
@@ -153,7 +162,10 @@ def all_groups() -> list[FakeAutoScalingGroup]:
 
 
 class Watcher:
-    """Checks every group repeatedly, from the first group's creation until no group is left."""
+    """The object that takes a turn for every Auto Scaling group repeatedly (see `look`).
+
+    It works from the creation of the first group until no group is left.
+    """
 
     def __init__(self, targets: Targets | None = None) -> None:
         self.targets = targets or Targets()
@@ -191,7 +203,7 @@ class Watcher:
 
 
 def look(group: FakeAutoScalingGroup, targets: Targets, *, strict: bool = False) -> None:
-    """Take one turn for a group: do everything that is possible at this moment without waiting.
+    """Take one turn for an Auto Scaling group: do everything that is possible at this moment without waiting.
 
     With `strict` a failed launch raises its error, because AWS checks a template when the group is created. Without it
     the error is recorded in the group's activities, and the launch is repeated later.
@@ -280,7 +292,7 @@ def leave(member: Member, cause: str) -> None:
 
 
 def _advance(member: Member, targets: Targets) -> None:
-    """Advance a member through its lifecycle as far as is possible without waiting."""
+    """Advance an instance of a group through its lifecycle as far as is possible without waiting."""
     if member.lifecycle_state == "Pending":
         member.waits = _waits(member, LAUNCHING)
         member.lifecycle_state = "Pending:Wait"
@@ -329,7 +341,10 @@ def _terminate(member: Member) -> None:
 
 
 def _register(group: FakeAutoScalingGroup) -> None:
-    """Register exactly the members in service with each target group, but keep targets that others registered."""
+    """Register all instances in service with each target group, and deregister those that are no longer in service.
+
+    Targets that others registered stay.
+    """
     in_service = {member.instance_id for member in members(group) if member.lifecycle_state == "InService"}
     registered = course(group).registered
     elbv2 = group.autoscaling_backend.elbv2_backend
@@ -370,7 +385,7 @@ def _resize(group: FakeAutoScalingGroup, strict: bool) -> None:
 
 
 def _first_to_go(member: Member) -> tuple[bool, int, float]:
-    """Return a sort key for the order of termination.
+    """Return a sort key by which the instance to terminate next comes first.
 
     First come members that are not in service, then members of old template versions, then the oldest members.
     """
@@ -419,7 +434,7 @@ def _launch(group: FakeAutoScalingGroup, activity: Activity) -> Member:
     member: list[Member] = []
 
     def prepare(reservation: Any) -> None:
-        """Before the machine starts, set everything that the machine may query."""
+        """Set everything that the new machine may query. This is called before the machine starts."""
         (instance,) = reservation.instances
         instance.autoscaling_group = group
         instance.placement.group_name = data.get("Placement", {}).get("GroupName") or group.placement_group or ""
@@ -541,7 +556,10 @@ def _is_ready(member: Member, refresh: Refresh, targets: Targets) -> bool:
 def _note(
     group: FakeAutoScalingGroup, description: str, cause: str, status: str = "InProgress", *, kept: bool = True
 ) -> Activity:
-    """Return a new activity of the group, recorded with the present time unless `kept` is false."""
+    """Return a new activity of the group, with the present time.
+
+    It is added to the group's list of activities, unless `kept` is false.
+    """
     activity: Any = Activity(description, f"At {utcnow():%Y-%m-%dT%H:%M:%SZ} {cause}", group, status_code=status)
     activity.end_time, activity.auto_scaling_group_arn = None, group.arn
     if kept:

@@ -1,7 +1,7 @@
-"""Runs HAProxy in place of Network Load Balancers: one process with a front end for each listener.
+"""The process HAProxy, which runs in place of Network Load Balancers, with a front end for each listener.
 
-Each change is a reload: a new worker takes over the listening sockets. The old worker stays until its sessions have
-ended. The new worker reads the servers' health from a file that HAProxy defines.
+Each change is a reload: a new worker process takes over the listening sockets. The old worker stays until its sessions
+have ended. The new worker reads the servers' health from a file that HAProxy defines.
 """
 
 import socket
@@ -41,7 +41,10 @@ class Server:
 
 @dataclass(frozen=True)
 class Check:
-    """The health check of a target group. `rise` and `fall` are the numbers of checks that change a target's health."""
+    """The health check of a target group.
+
+    A target becomes healthy after `rise` good results in a row, and unhealthy after `fall` bad results in a row.
+    """
 
     protocol: str
     port: int | None
@@ -55,7 +58,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Pool:
-    """A target group. Its targets get sessions from the address of one load balancer."""
+    """A target group for HAProxy. Its targets get sessions from the address of one load balancer."""
 
     name: str
     servers: tuple[Server, ...]
@@ -168,8 +171,8 @@ class HAProxy:
     def apply(self, front_ends: Sequence[FrontEnd], pools: Sequence[Pool]) -> None:
         """Configure these front ends and pools, and return when they are active. If nothing has changed, do nothing.
 
-        When HAProxy rejects the new configuration, raise SandboxError with its error text; the earlier one stays
-        active.
+        When HAProxy rejects the new configuration, raise SandboxError with its error text. The earlier configuration
+        then stays active.
         """
         text = render(self._directory, front_ends, pools)
         if text == self._text and self.is_running:
@@ -241,9 +244,10 @@ class HAProxy:
         return answer.decode(errors="replace")
 
     def _await(self, holds: Callable[[], bool]) -> None:
-        """Wait until the condition holds. Raises SandboxError when the process ends or does not answer in time.
+        """Wait until the condition holds.
 
-        An OSError of the condition is ignored: during a reload the master process starts anew and does not answer.
+        Raises SandboxError when the process ends or does not answer in time. An OSError of the condition is ignored:
+        during a reload the master process starts anew and does not answer.
         """
         ends = time.monotonic() + START_LIMIT_SECONDS
         while time.monotonic() < ends:
@@ -256,7 +260,10 @@ class HAProxy:
         raise SandboxError(f"HAProxy does not answer; its last words are in {self._directory}/haproxy.log")
 
     def _workers(self) -> list[str]:
-        """Return the workers' ids: first the one that accepts sessions, then those that only finish old sessions."""
+        """Return the ids of HAProxy's worker processes.
+
+        The first accepts sessions. The others only finish old sessions.
+        """
         current, old = "", []
         section = ""
         for line in self.ask("show proc").splitlines():
@@ -287,7 +294,10 @@ class HAProxy:
         return "\n".join(["1", f"# {_STATE_COLUMNS}", *kept, *new, ""])
 
     def servers(self) -> dict[tuple[str, str], Seen]:
-        """Return (pool, server) → HAProxy's result for the server. Raises ValueError for an answer that is no table."""
+        """Return a dictionary: (pool, server) → HAProxy's present result for the server.
+
+        Raises ValueError for an answer that is no table.
+        """
         header, *rows = self.ask("@1 show stat").splitlines()
         if not header.startswith("# pxname,svname,"):
             raise ValueError(header)

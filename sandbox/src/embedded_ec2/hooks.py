@@ -1,4 +1,4 @@
-"""The interface of the API to machines. The API can run with machines or without them."""
+"""The interface by which the API uses machines. The API can run with machines or without them."""
 
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 class Machines(Protocol):
-    """The functions of the keeper for the API. All are called by threads that answer requests; only `settle` waits."""
+    """The functions of the keeper that the API may call. Threads that answer requests call them.
+
+    Only `settle` waits; all others return at once.
+    """
 
     def refusal(self, cidr: IPv4Network) -> str | None:
         """Return why the sandbox's machines cannot have addresses of this subnet, or None if they can."""
@@ -24,10 +27,10 @@ class Machines(Protocol):
         """Return the console output of the instance's machine."""
 
     def look_again(self) -> None:
-        """Request a comparison of the API's instances with the machines. It happens soon, after this returns."""
+        """Request a comparison of the API's instances with the machines. Return at once; it happens soon."""
 
     def settle(self) -> None:
-        """Compare the API's instances with the machines now. Return when that is done, or at the time limit."""
+        """Compare the API's instances with the machines, and wait until that is done, or until the time limit."""
 
     def balancers(self) -> "Balancers | None":
         """Return the object that runs load balancers, or None when the sandbox has no machines.
@@ -37,7 +40,7 @@ class Machines(Protocol):
 
 
 class NoMachines:
-    """The API without machines: instances exist only as entries in its tables."""
+    """The replacement for machines in an API without machines: instances exist only as entries in its tables."""
 
     def refusal(self, cidr: IPv4Network) -> str | None:
         return None

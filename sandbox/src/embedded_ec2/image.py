@@ -1,4 +1,4 @@
-"""Builds and caches the images of machines: Debian with the packages of a cloud image."""
+"""Functions that build and cache the images of machines: Debian with the packages of a cloud image."""
 
 import fcntl
 import hashlib
@@ -97,7 +97,7 @@ RECIPES = {"container": CONTAINER, "bullseye": BULLSEYE, "qemu": VIRTUAL}
 
 
 def ensure_image(recipe: Recipe, say: Callable[[str], None], cache: Path = CACHE) -> Path:
-    """Return the directory of a complete image, which is built if it does not exist.
+    """Return the directory of a complete image. Build the image if it does not exist.
 
     It is built under a temporary name, checked, and then renamed. So an interrupted build never counts as an image.
     Raises SandboxError when the disk is too full or a package is not available.
@@ -182,7 +182,7 @@ def _furnish(recipe: Recipe, root: Path) -> None:
 
 
 def check(recipe: Recipe, root: Path) -> None:
-    """Raise SandboxError unless the tree has everything that a machine needs."""
+    """Raise SandboxError unless the image's directory has everything that a machine needs."""
     missing = [name for name in recipe.proof if not (root / name).exists()]
     if missing:
         raise SandboxError(f"the image built in {root} lacks {', '.join(missing)}; delete it and run again")

@@ -1,4 +1,4 @@
-"""Converts moto's instances and security groups into the sandbox's own classes."""
+"""Functions that convert moto's instances and security groups into the sandbox's own classes."""
 
 import base64
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ LOGINS = {"al20": "ec2-user", "amzn": "ec2-user", "debian-": "admin", "ubuntu/":
 
 @dataclass(frozen=True)
 class Wanted:
-    """The state of one instance in the API at one moment, from which its machine is made."""
+    """The state of one instance in the API at one moment. The instance's machine is made from this state."""
 
     instance_id: str
     state: str
@@ -61,7 +61,7 @@ class Wanted:
 
 
 def backends() -> list[EC2Backend]:
-    """Return moto's EC2 backends of all used accounts and regions."""
+    """Return moto's EC2 backends: one for each AWS account and region that was used."""
     return [backend for account in list(ec2_backends.values()) for backend in list(account.values())]
 
 
@@ -126,7 +126,7 @@ def _running() -> list[Instance]:
 
 
 def _members(balancers: Sequence[Balanced] = ()) -> dict[str, list[IPv4Network]]:
-    """Return security group id → private addresses of its members."""
+    """Return a dictionary: security group id → private addresses of the group's members."""
     members: dict[str, list[IPv4Network]] = {}
     for instance in _running():
         for group in instance.nics[0].group_set:
@@ -156,7 +156,7 @@ def _guarded(instance: Instance, members: dict[str, list[IPv4Network]]) -> Guard
 
 
 def _rule(rule: Any, members: dict[str, list[IPv4Network]]) -> Rule:
-    """Convert one of moto's rules. A group as peer is replaced by its members' private addresses."""
+    """Return one of moto's rules as a Rule. A group as peer is replaced by its members' private addresses."""
     peers = [IPv4Network(rule.cidr_ipv4, strict=False)] if rule.cidr_ipv4 else []
     group = rule.source_group.get("GroupId", "") if rule.source_group else ""
     return Rule(rule.ip_protocol, rule.from_port, rule.to_port, tuple(peers), tuple(members.get(group, [])), group)
@@ -186,7 +186,7 @@ def decode_user_data(encoded: Base64EncodedString | None) -> bytes:
 
 
 def switch_off(instance_id: str, code: str, message: str) -> None:
-    """Stop or terminate an instance in the API because its machine has ended, with AWS's code and message."""
+    """Stop or terminate an instance in the API because its machine has ended. Set the code and message as AWS does."""
     for instance in moto_instances():
         if instance.id == instance_id and instance.is_running():
             if instance.instance_initiated_shutdown_behavior == "terminate" and code.startswith("Client."):

@@ -1,4 +1,4 @@
-"""Keeps one machine for each running instance of the API. To do so, it compares instances and machines repeatedly."""
+"""The keeper, which keeps one machine for each running instance of the API. It compares the two repeatedly."""
 
 import sys
 import threading
@@ -25,7 +25,10 @@ MEMORY_LIMIT_MIB = 2048  # the most memory of a machine, even if its type has mo
 
 
 class Keeper:
-    """Owns the machines. Only the thread that calls `run` changes machines; the API's threads send requests to it."""
+    """The owner of the machines.
+
+    Only the thread that calls `run` changes machines. The API's threads send requests to that thread.
+    """
 
     def __init__(
         self, directory: Path, hypervisors: Mapping[str, Hypervisor], router: Router, ledger: Ledger, endpoint: str
@@ -97,7 +100,7 @@ class Keeper:
     # The following methods are called by the keeper's own thread.
 
     def run(self) -> None:
-        """Compare instances and machines repeatedly. This method never returns."""
+        """Compare the API's instances with the machines, and change the machines, repeatedly. This never returns."""
         while True:
             self._look.wait(LOOK_EVERY_SECONDS)
             self._look.clear()

@@ -1,4 +1,4 @@
-"""Records every resource that a sandbox makes on this computer, before the sandbox makes it.
+"""The record of every resource that a sandbox makes on this computer, written before the resource is made.
 
 So any process can remove the resources. They are removed only by an undo of the ledger: for `down`, after a crash, and
 after an interrupted `down`.
@@ -47,14 +47,14 @@ class Ledger:
             return list(self._entries)
 
     def undo(self, kind: str, identity: str) -> None:
-        """Remove one resource and its entry. A resource that does not exist is no error."""
+        """Remove one resource and its entry in the ledger. A resource that does not exist is no error."""
         UNDO[kind](identity)
         with self._lock, suppress(ValueError):
             self._entries.remove((kind, identity))
             self._write()
 
     def end_processes(self) -> None:
-        """End the processes of the sandbox, which write this ledger, before anything else is removed."""
+        """End the processes of the sandbox. They write this ledger, so they must end before anything is removed."""
         for kind, identity in self.entries():
             if kind == "process":
                 self.undo(kind, identity)
@@ -155,7 +155,10 @@ def _remove_if_empty(path: str) -> None:
 
 
 def _remove_mounted_directory_if_empty(path: str) -> None:
-    """Unmount and remove the directory of network namespaces when it is empty. `ip netns add` mounts it onto itself."""
+    """Unmount and remove the directory of network namespaces when the directory is empty.
+
+    The command `ip netns add` mounts that directory onto itself.
+    """
     if Path(path).is_dir() and not os.listdir(path):
         succeeds("umount", path)
         _remove_if_empty(path)

@@ -1,4 +1,4 @@
-"""Starts and stops the process of a sandbox, for the command line."""
+"""Functions that start and stop the process of a sandbox, for the command line."""
 
 import os
 import subprocess
@@ -20,10 +20,10 @@ Say = Callable[[str], None]
 def up(sandbox: Sandbox, kinds: Sequence[str], say: Say, holder: str = "") -> Running:
     """Start the sandbox unless it is already up, and return when it answers. Leftovers of a crash are removed first.
 
-    `kinds` are the kinds of machines that it can run, from image.RECIPES. Without kinds the API runs without machines.
-    `holder` is a directory for which the sandbox is reserved. Raises SandboxError when this computer lacks something,
-    or when the sandbox ends during its start. Also raises it when a sandbox is already up with other options or for
-    another holder.
+    `kinds` are the kinds of machines that the sandbox can run, from image.RECIPES. Without kinds the API runs without
+    machines. `holder` is a directory for which the sandbox is reserved. Raises SandboxError when this computer lacks
+    something, or when the sandbox ends during its start. Also raises it when a sandbox is already up with other options
+    or for another holder.
     """
     if kinds:
         preflight.require_machines_possible(qemu="qemu" in kinds)
@@ -91,7 +91,10 @@ def _remove(sandbox: Sandbox) -> None:
 
 
 def _free_slot(sandbox: Sandbox) -> int:
-    """Return the number of a slot, a range of public addresses, that no other sandbox on this computer uses."""
+    """Return the number of a slot that no other sandbox on this computer uses.
+
+    A slot is a range of public addresses.
+    """
     taken = slots_in_use_otherwise()
     for neighbour in state.neighbours(sandbox.directory.parent):
         running = neighbour.running()
@@ -104,7 +107,10 @@ def _free_slot(sandbox: Sandbox) -> int:
 
 
 def preferred_port(name: str) -> int:
-    """Return the port that a sandbox of this name prefers, so that a shell's settings survive a restart."""
+    """Return the port that a sandbox of this name prefers.
+
+    It is always the same, so that the settings of a user's shell still work after a restart.
+    """
     return 18000 + zlib.crc32(name.encode()) % 2000
 
 

@@ -28,7 +28,7 @@ class Exit(Enum):
 class Boot:
     """Everything that is needed to start a machine.
 
-    The directory has the disk and the console's log, and stays when the machine stops.
+    The machine's directory has its disk and the log of its console, and stays when the machine stops.
     """
 
     directory: Path
@@ -71,7 +71,10 @@ class Machine(ABC):
         """Ask the machine's own system for an orderly shutdown, as the power button does."""
 
     def shut_down(self) -> None:
-        """Ask for an orderly shutdown. The keeper then calls `insist`, which kills the machine after a time limit."""
+        """Ask the machine for an orderly shutdown.
+
+        The keeper then calls `insist`, which kills the machine after a time limit.
+        """
         self.shutdown_deadline = time.monotonic() + self.shutdown_limit_seconds
         self.ask_to_shut_down()
 
@@ -86,8 +89,8 @@ class Hypervisor(Protocol):
     def start(self, boot: Boot, router: Router, ledger: Ledger) -> Machine:
         """Connect a machine to the network, and boot it from its disk. For a new machine the disk is made first.
 
-        Return as soon as its process has started. Raises SandboxError that names the failed step. Everything made so
-        far is in the ledger.
+        Return as soon as the machine's process has started. Raises SandboxError that names the failed step. Everything
+        made so far is in the ledger then.
         """
 
 
@@ -102,7 +105,7 @@ def last_words(directory: Path) -> str:
 
 
 def host_keys(console: str) -> list[str]:
-    """Return the SSH host keys that cloud-init has printed on a console, as `type key`.
+    """Return the SSH host keys that cloud-init has printed on a machine's console, each as `type key`.
 
     The list is empty until cloud-init has printed all of them.
     """
@@ -122,9 +125,10 @@ def spawn(
     output: IO[bytes],
     extra_environment: Mapping[str, str] | None = None,
 ) -> tuple[subprocess.Popen[bytes], str]:
-    """Start a machine's process on its CPUs in its own control groups. Return the process and how its CPUs are limited.
+    """Start a machine's process on its CPUs in its own control groups.
 
-    The kernel kills the process when the calling thread ends for any reason. So no machine outlives its keeper.
+    Return the process and how its CPUs are limited. The kernel kills the process when the calling thread ends for any
+    reason. So no machine outlives its keeper.
     """
     instance_id = boot.leg.instance_id
     confined = confinement.confine(instance_id, boot.cpus, ledger)

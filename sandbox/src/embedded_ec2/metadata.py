@@ -1,8 +1,8 @@
 """The instance metadata service at 169.254.169.254. It identifies a machine by the source address of its request.
 
-It is version 2, as the EC2 user guide documents it ("Use the Instance Metadata Service to access instance metadata"). A
-client gets a session token with PUT and sends it with every GET. Without a token the answer is 401, unless the instance
-was launched with `HttpTokens: optional`.
+The service has version 2, as the EC2 user guide documents it ("Use the Instance Metadata Service to access instance
+metadata"). A client gets a session token with PUT and sends it with every GET. Without a token the answer is 401,
+unless the instance was launched with `HttpTokens: optional`.
 """
 
 import json
@@ -249,7 +249,10 @@ def _identity_document(instance: Instance) -> dict[str, Any]:
 
 
 def _find(tree: Tree, path: str) -> str | None:
-    """Return the value at a path. For a directory return the names in it, in AWS's form; for an unknown path None."""
+    """Return the value at a path of the metadata.
+
+    For a directory return the names in it, in AWS's form. For an unknown path return None.
+    """
     node: Tree | str | Callable[[], str] = tree
     for part in filter(None, path.split("/")):
         if not isinstance(node, dict) or part not in node:

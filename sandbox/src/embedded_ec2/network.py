@@ -59,7 +59,8 @@ def slots_in_use_otherwise(
 ) -> set[int]:
     """Return the numbers of the slots with an address that this computer uses for something else.
 
-    A test network may use addresses of the documentation range for its own hosts, and these must stay reachable.
+    A slot is a range of public addresses. A test network may use addresses of the documentation range for its own
+    hosts, and these must stay reachable.
     """
     words = " ".join(file.read_text(errors="replace") for file in files if file.exists()).split()
     words += [row["dst"] for row in ip_json("-4", "route", "show", "table", "main") if row.get("type") != "unreachable"]
@@ -90,9 +91,9 @@ def _addresses_of(name: str) -> list[str]:
 
 @contextmanager
 def inside(netns: str) -> Iterator[None]:
-    """In the `with` block, the calling thread is in another network namespace.
+    """Move the calling thread into another network namespace for the time of the `with` block.
 
-    Its new sockets belong to that namespace.
+    New sockets of the thread belong to that namespace.
     """
     libc = ctypes.CDLL(None, use_errno=True)
 
@@ -171,7 +172,10 @@ class Leg:
 
 
 class Router:
-    """Makes and removes the parts of the network. Each part is recorded in the ledger before it is made."""
+    """The router of the sandbox's network. Its methods make and remove the parts of the network.
+
+    Each part is recorded in the ledger before it is made.
+    """
 
     def __init__(self, name: str, slot: int, ledger: Ledger) -> None:
         self.netns = f"ec2-{name}"
@@ -195,7 +199,7 @@ class Router:
         self.guard(render([]))
 
     def _keep_in(self, addresses: IPv4Network) -> None:
-        """Until the sandbox is removed, keep packets to these addresses from leaving by the default route."""
+        """Keep packets to these addresses from leaving by the default route, until the sandbox is removed."""
         route = f"unreachable {addresses} metric {self._metric}"
         self._ledger.add("route", route)
         run("ip", "route", "replace", *route.split())
@@ -205,7 +209,7 @@ class Router:
         return frozenset(subnet.host_link for subnet in self._subnets.values())
 
     def connect(self, subnet: Subnet) -> None:
-        """Link a subnet's part of the router with this computer, which gets the subnet's gateway address.
+        """Connect a subnet's part of the router with this computer, which gets the subnet's gateway address.
 
         Raises SandboxError when this computer uses the subnet's addresses for something else.
         """
@@ -227,13 +231,16 @@ class Router:
         self._subnets[subnet.id] = subnet
 
     def disconnect_unused(self, in_use: frozenset[str]) -> None:
-        """Remove the devices of all subnets that are not in use."""
+        """Remove this computer's network devices of all subnets that are not in use."""
         for subnet in [s for s in self._subnets.values() if s.id not in in_use]:
             self._ledger.undo("link", subnet.host_link)
             del self._subnets[subnet.id]
 
     def plug_in_namespace(self, leg: Leg) -> None:
-        """Make a container's network namespace with an interface, address and routes, linked to the router."""
+        """Make a container's network namespace, and link it to the router.
+
+        The namespace gets an interface with address and routes.
+        """
         self._ledger.add("netns", leg.netns)
         run("ip", "netns", "add", leg.netns)
         run(
@@ -244,7 +251,7 @@ class Router:
         self._bring_up(leg)
 
     def plug_in_tap(self, leg: Leg) -> None:
-        """Make the link for an emulated machine, which has its own network card."""
+        """Make a network link (a tap device) to an emulated machine, which has its own network card."""
         run("ip", "-n", self.netns, "tuntap", "add", "dev", leg.router_link, "mode", "tap")
         self._bring_up(leg)
 
@@ -260,7 +267,7 @@ class Router:
     def _answer_for_others(self, link: str) -> None:
         """Let the router answer ARP requests on a link for all addresses behind other links, without delay.
 
-        Packets with forged sender addresses are dropped.
+        The router drops packets with forged sender addresses on the link.
         """
         settings = (f"conf.{link}.proxy_arp=1", f"neigh.{link}.proxy_delay=0", f"conf.{link}.rp_filter=1")
         self._set(*(f"net.ipv4.{setting}" for setting in settings))
@@ -282,7 +289,7 @@ class Router:
         succeeds("ip", "-n", self.netns, "address", "delete", f"{address}/32", "dev", "lo")
 
     def bring_replies_back(self) -> bool:
-        """Route replies back to a load balancer when it has made the connection with its client's address.
+        """Route replies back to a load balancer that has connected with its client's address.
 
         Return False when this kernel cannot mark connections. The balancer then uses its own address.
         """
@@ -317,7 +324,10 @@ def router_link(instance_id: str) -> str:
 
 
 def _machine_network(leg: Leg) -> str:
-    """Return the `ip -batch` lines that configure a container's interface. A real instance is configured by DHCP."""
+    """Return the lines for `ip -batch` that configure a container's interface.
+
+    A real instance is configured by DHCP instead.
+    """
     return "\n".join(
         [
             "link set lo up",

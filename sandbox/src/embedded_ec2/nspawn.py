@@ -1,4 +1,4 @@
-"""Runs machines as containers by systemd-nspawn: fast, with a full systemd, on this computer's own kernel."""
+"""The machines that are containers of systemd-nspawn: fast, with a full systemd, on this computer's own kernel."""
 
 import os
 import signal
@@ -44,7 +44,10 @@ class Container(Machine):
 
 @dataclass(frozen=True)
 class Nspawn:
-    """Starts containers from one image. Each container has an overlay for the files that it writes."""
+    """The hypervisor that starts containers from one image.
+
+    Each container has an overlay for the files that it writes.
+    """
 
     image: Path
 

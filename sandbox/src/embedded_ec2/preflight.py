@@ -1,4 +1,4 @@
-"""Checks whether this computer has everything that a sandbox needs, before anything is made."""
+"""Functions that check whether this computer has everything that a sandbox needs, before anything is made."""
 
 import os
 import platform
@@ -48,7 +48,7 @@ def require_machines_possible(*, qemu: bool) -> None:
 def require_place_for_machines(base: Path) -> None:
     """Raise SandboxError when the disk cannot hold the machines' files.
 
-    It must have enough space and support overlays.
+    The disk must have enough space and support overlays.
     """
     there = next(path for path in (base, *base.parents) if path.is_dir())
     free_bytes = shutil.disk_usage(there).free
@@ -71,7 +71,10 @@ def require_place_for_machines(base: Path) -> None:
 
 
 def _may_administer_network() -> bool:
-    """Return whether CAP_NET_ADMIN and CAP_SYS_ADMIN are effective capabilities (capability.h: bits 12 and 21)."""
+    """Return whether this process may administer networks and mounts.
+
+    It needs the effective capabilities CAP_NET_ADMIN and CAP_SYS_ADMIN (capability.h: bits 12 and 21).
+    """
     with open("/proc/self/status", errors="replace") as status:
         effective = next(int(line.split()[1], 16) for line in status if line.startswith("CapEff:"))
     needed = 1 << 12 | 1 << 21

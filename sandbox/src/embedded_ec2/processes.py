@@ -1,4 +1,4 @@
-"""Identifies processes by id and start time, because process ids are reused."""
+"""Functions that identify processes by id and start time, because process ids are reused."""
 
 import os
 import signal

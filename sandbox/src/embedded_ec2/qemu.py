@@ -1,7 +1,7 @@
-"""Runs emulated machines by QEMU. They have their own kernel, with real sysctls, boot arguments and reboots.
+"""The machines that QEMU emulates. They have their own kernel, with real sysctls, boot arguments and reboots.
 
 They start slower than containers. The disk has no boot loader: QEMU loads the kernel with its arguments, and ends when
-the machine reboots. It is then started again with the arguments that the machine's own update-grub has written.
+the machine reboots. QEMU is then started again with the arguments that the machine's own update-grub has written.
 """
 
 import json
@@ -65,7 +65,7 @@ class VirtualMachine(Machine):
 
 @dataclass(frozen=True)
 class Qemu:
-    """Starts emulated machines from copies of one disk, with the given accelerator."""
+    """The hypervisor that starts emulated machines from copies of one disk, with the given accelerator."""
 
     image: Path
     accelerator: list[str]
@@ -109,7 +109,7 @@ class Qemu:
 
 
 def find_accelerator(image: Path) -> list[str]:
-    """Return QEMU's options for KVM if it boots a kernel in a test, otherwise QEMU's options for emulation.
+    """Return QEMU's options for KVM if KVM boots a kernel in a test, otherwise QEMU's options for emulation.
 
     The test is needed because /dev/kvm may exist and not work.
     """
@@ -183,14 +183,18 @@ def render_network(leg: Leg) -> str:
 
 
 def read_boot_arguments(disk: Path) -> str:
-    """Return the kernel's arguments from grub.cfg on the disk. Raises SandboxError when it has none."""
+    """Return the kernel's arguments from grub.cfg on the disk.
+
+    Raises SandboxError when the disk has no such file or the file no arguments.
+    """
     return parse_boot_arguments(run("debugfs", "-R", "cat /boot/grub/grub.cfg", str(disk)))
 
 
 def parse_boot_arguments(grub_configuration: str) -> str:
-    """Return the arguments after the kernel's path in the first menu entry's `linux` line, with single blanks.
+    """Return the kernel's arguments from the text of grub.cfg, with single blanks between them.
 
-    Raises SandboxError when there is no such line, because the machine could not boot without it.
+    They follow the kernel's path in the first menu entry's line `linux`. Raises SandboxError when there is no such
+    line, because the machine could not boot without it.
     """
     line = re.search(r"^\s*linux\s+\S+\s+(.*)$", grub_configuration, re.MULTILINE)
     if not line:

@@ -1,4 +1,4 @@
-"""Makes the disk image of emulated machines from the tree of an image and its kernel."""
+"""A function that makes the disk image of emulated machines from the tree of an image and its kernel."""
 
 import shutil
 import uuid
@@ -27,7 +27,7 @@ PROOF = ("usr/sbin/update-grub", NETWORK_UNIT)
 
 
 def make_disk(root: Path, target: Path) -> None:
-    """From a root tree with a kernel, make the files from which QEMU starts. The tree is removed.
+    """Make the files from which QEMU starts, from a directory tree with a kernel. The tree is removed.
 
     The arguments of the first boot are those that the machine's own update-grub would write. So an undo of later
     changes restores exactly these.

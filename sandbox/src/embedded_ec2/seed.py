@@ -1,4 +1,7 @@
-"""Writes the data for cloud-init at a machine's boot (NoCloud data source): identity, key and user data."""
+"""Functions that write the data for cloud-init at a machine's boot: identity, key and user data.
+
+cloud-init reads them as its data source NoCloud.
+"""
 
 import json
 from dataclasses import dataclass
@@ -10,7 +13,7 @@ ENDPOINT_FILE = "etc/systemd/system.conf.d/endpoint.conf"
 
 @dataclass(frozen=True)
 class Identity:
-    """The data of a machine for its first boot."""
+    """The data that a machine needs for its first boot."""
 
     instance_id: str
     private_address: IPv4Address
@@ -43,7 +46,7 @@ def plant(root: Path, identity: Identity) -> None:
 
 
 def render_endpoint(identity: Identity) -> str:
-    """Return the text of systemd's setting by which services and user data call the sandbox's API instead of AWS."""
+    """Return the text of systemd's setting by which services and user data call the sandbox's API, not AWS."""
     return f"[Manager]\nDefaultEnvironment=AWS_ENDPOINT_URL={identity.endpoint}\n"
 
 

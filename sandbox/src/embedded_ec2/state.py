@@ -51,7 +51,10 @@ class Sandbox:
 
     @classmethod
     def named(cls, name: str) -> "Sandbox":
-        """Return the sandbox of this name. It is root's if that exists, otherwise the user's, which need not exist."""
+        """Return the sandbox of this name.
+
+        If root has a sandbox of this name, return that one. Otherwise return the user's, which need not exist.
+        """
         for base in (SYSTEM_STATE, user_state()):
             if (base / name).exists():
                 return cls(name, base / name)
@@ -97,7 +100,7 @@ class Sandbox:
 
 
 def neighbours(base: Path) -> list[Sandbox]:
-    """Return every sandbox in a state directory, whether it runs or not."""
+    """Return every sandbox whose directory is in a state directory, whether the sandbox runs or not."""
     return [Sandbox(entry.name, entry) for entry in sorted(base.glob("*")) if entry.is_dir()]
 
 
@@ -123,9 +126,9 @@ def only_one_at_a_time(base: Path) -> Iterator[None]:
 
 
 def _lock(base: Path) -> int:
-    """Return a descriptor that holds the lock of the directory that is now at this path.
+    """Lock the directory at this path, and return a file descriptor that holds the lock.
 
-    A directory that was removed while this process waited for its lock does not count.
+    If the directory was removed while this process waited for the lock, the directory that replaced it is locked.
     """
     base = base.resolve()
     while True:

@@ -20,7 +20,10 @@ LOOK_S = 5.0
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command `ship` until SIGTERM, or the command `check-config`. Return the exit status."""
+    """Run the program `trading-backup` with one of its commands and return the exit status.
+
+    The command `ship` sends data until SIGTERM. The command `check-config` only checks the configuration.
+    """
     parser = argparse.ArgumentParser(
         prog="trading-backup", description="Ship journal, snapshots and configuration to the environment's bucket."
     )
@@ -41,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def ship(config: Config) -> None:
-    """Send new data to the bucket until SIGTERM. Data that is not sent by then is sent after the next start.
+    """Send new data to the bucket until SIGTERM. Data that has not been sent by then is sent after the next start.
 
     Raises ConfigError when boto3 is missing or an address in the configuration is invalid.
     """

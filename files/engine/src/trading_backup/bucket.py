@@ -1,4 +1,4 @@
-"""Uploads to the S3 bucket.
+"""The uploads to the S3 bucket of the host's environment.
 
 Each object is uploaded once and in a single request. The bucket's policy allows a host neither to replace an object nor
 to upload one in parts.
@@ -19,7 +19,7 @@ class BucketError(Exception):
 
 
 class Bucket:
-    """The bucket of the host's environment, and the host's identity at AWS.
+    """The S3 bucket of the host's environment, and the host's identity at AWS.
 
     The bucket's name may contain the id of the AWS account. So name and identity are known only after AWS has been
     asked for the caller's identity.
@@ -49,9 +49,9 @@ class Bucket:
         self.objects = 0
 
     def user_id(self) -> str:
-        """Return AWS's id of the caller, which is `role id:instance id` on EC2. Raises BucketError.
+        """Return AWS's id of the caller, which is `role id:instance id` on EC2.
 
-        AWS is asked only once.
+        AWS is asked only once. Raises BucketError when AWS does not answer.
         """
         if not self._user_id:
             try:
@@ -64,10 +64,10 @@ class Bucket:
         return self._user_id
 
     def put(self, key: str, body: bytes | BinaryIO, digest: str) -> None:
-        """Upload `body` as a new object. `digest` is its SHA-256 in hexadecimal. Raises BucketError.
+        """Upload `body` as a new object with the name `key`. `digest` is the SHA-256 of `body` in hexadecimal.
 
-        It is no error if the object exists. The key contains the digest, so the content is the same. This host uploaded
-        it before, and ended before it could record that.
+        It is no error if an object of this name exists. The name contains the digest, so the content is the same: this
+        host uploaded it before, and ended before it could record that. Raises BucketError when the upload fails.
         """
         self.user_id()
         checksum = base64.b64encode(bytes.fromhex(digest)).decode("ascii")

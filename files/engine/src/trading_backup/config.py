@@ -1,4 +1,4 @@
-"""The configuration file backup.toml. It is checked completely before anything is sent."""
+"""The configuration file backup.toml of `trading-backup`. It is checked completely before anything is sent."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""The names of the objects in the bucket.
+"""The names of the objects in the backup bucket.
 
-The names hold all information that a restore needs about the objects. So there is no index, which a host could not
-update anyway, because it may not read or list objects.
+The names hold all information that a restore needs about the objects. So no index is needed. A host could not update an
+index anyway, because it may not read or list objects.
 
 The objects form series. Each series suffices for a restore: it begins with a snapshot, or with the journal's first
 segment, and contains all later data. If possible it begins a few segments before its newest snapshot. A restore can
@@ -17,7 +17,10 @@ COMPLETE = "complete"
 
 
 def host_prefix(user_id: str, host: str) -> str:
-    """Return the prefix of all objects of a host. The bucket's policy allows a host only keys with its `user_id`."""
+    """Return the beginning of the names of all objects of a host.
+
+    The bucket's policy allows a host only names with its `user_id`.
+    """
     return f"hosts/{user_id}/{host}/"
 
 
@@ -32,7 +35,7 @@ def of_range(segment: int, start: int, end: int, digest: str) -> str:
 
 
 def of_seal(segment: int, end: int, size: int, digest: str) -> str:
-    """Return the name of the empty object that marks a segment as complete.
+    """Return the name of the empty object that marks a segment of the journal as complete.
 
     The segment has `size` bytes. Its bytes from offset `end` on are zeros. `digest` is that of the bytes before `end`.
     """
@@ -40,10 +43,13 @@ def of_seal(segment: int, end: int, size: int, digest: str) -> str:
 
 
 def of_snapshot(segment: int, digest: str) -> str:
-    """Return the name of the snapshot with the engine's state before the first record of the segment."""
+    """Return the name of a snapshot's object. The snapshot has the engine's state before the segment's first record."""
     return f"snapshot/{segment:012d}.{digest}"
 
 
 def of_file(path: str, changed_s: float, digest: str) -> str:
-    """Return the name of the configuration file `path` with the content that was found at Unix time `changed_s`."""
+    """Return the name of the object with a configuration file. `path` is the file's path.
+
+    The file had this content at the Unix time `changed_s`.
+    """
     return f"file/{series(changed_s)}.{digest}{path}"

@@ -1,6 +1,6 @@
 """The shipper: it watches the journal's directory and uploads new data to the bucket.
 
-It only reads the engine's files, and the engine does not depend on it.
+The shipper only reads the engine's files, and the engine does not depend on the shipper.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ logger = logging.getLogger("trading-backup")
 
 
 class Target(Protocol):
-    """The destination of objects: a Bucket, or a test's replacement."""
+    """The interface to which the shipper sends objects: a Bucket, or a replacement for it in tests."""
 
     objects: int
 
@@ -46,11 +46,14 @@ class Target(Protocol):
 
 
 class BrokenSeriesError(Exception):
-    """The journal no longer matches the data that was sent, so a new series must begin. The message says why."""
+    """The journal no longer matches the data that was sent, so a new series of objects must begin.
+
+    The message says why.
+    """
 
 
 class Shipper:
-    """The shipper. Call `look` every few seconds.
+    """The process that sends the journal, snapshots and files to the bucket. Call `look` every few seconds.
 
     Errors of the bucket or the disk are not raised: they are logged, are part of the status, and cause another attempt.
     """
@@ -70,9 +73,9 @@ class Shipper:
         self._retry_at_s = 0.0
 
     def look(self, now_s: float) -> Status:
-        """Send all data that is due, and return the status. After a failure nothing is sent for a pause.
+        """Send all data that is due, and return the status. `now_s` is the present Unix time.
 
-        `now_s` is Unix time.
+        After a failure nothing is sent for a while. That pause is longer after each further failure.
         """
         self._sent.clean_s = self._sent.clean_s or now_s  # the first time, the age of unsent data counts from now
         if now_s >= self._retry_at_s:
@@ -87,7 +90,10 @@ class Shipper:
         return self._status(now_s)
 
     def _tell(self, problem: str, now_s: float) -> None:
-        """Log `problem` if it differs from the last one. Remember when the problems began. "" means no problem."""
+        """Log `problem` if it differs from the last one, and remember when the problems began.
+
+        An empty text means that there is no problem.
+        """
         if problem and problem != self._error:
             logger.warning("next try in %.0f s: %s", self._pause_s, problem)
         self._failing_since_s = (self._failing_since_s or now_s) if problem else 0.0
@@ -97,7 +103,8 @@ class Shipper:
     def _ship(self, now_s: float) -> str:
         """Send all data that is due. Return a text about configuration files that cannot be read, or "".
 
-        Such a file is no error here, because it must not delay the journal. Raises BucketError or OSError.
+        Such a file raises no error, because it must not delay the journal. Raises BucketError or OSError for other
+        problems.
         """
         if not tail.segments(self._config.journal):
             raise BucketError(f"{self._config.journal} has no journal: is its volume mounted, and is it the engine's?")
@@ -125,7 +132,8 @@ class Shipper:
         """Begin a new series at the newest snapshot. Without a snapshot begin it at the oldest segment.
 
         If possible begin it earlier: at the previous snapshot, or at the journal's first segment. A restore can then
-        check the newest snapshot. At most MOST_PROVING segments may lie in between, and all of them must be present.
+        check the newest snapshot by a replay. Between the two there may be at most MOST_PROVING segments, and all of
+        them must exist.
         """
         old = self._sent
         snapshots, segments = tail.snapshots(self._config.journal), tail.segments(self._config.journal)
@@ -160,8 +168,9 @@ class Shipper:
     def _segment(self, present: list[int], now_s: float) -> bool:
         """Send the part of the current segment that is due. Return whether the segment is now complete in the bucket.
 
-        A segment is sealed, that is, it does not change any more, once a later segment exists. The bytes of the last
-        segment are due when half of `rpo_seconds` has passed, so that not every call of `look` makes an object.
+        A segment does not change any more (it is sealed) once a later segment exists. Then all its bytes are due. The
+        bytes of the last segment are due when all data was sent more than half of `rpo_seconds` ago. So not every call
+        of `look` makes an object.
         """
         sent = self._sent
         if sent.segment not in present:
@@ -198,16 +207,16 @@ class Shipper:
         return False
 
     def _clean(self, now_s: float) -> None:
-        """Remember that all data up to `now_s` is sent. The time is written to the disk once in CLEAN_NOTED_S."""
+        """Remember that all data up to `now_s` is sent. Write the time to the disk once in CLEAN_NOTED_S seconds."""
         self._sent.clean_s = now_s
         if now_s - self._noted_s >= CLEAN_NOTED_S:
             self._noted_s = now_s
             self._note()
 
     def _continue(self, descriptor: int) -> None:
-        """Compute the hash of the bytes of the current segment that were sent, unless it is known already.
+        """Compute the hash of those bytes of the current segment that were sent, unless it is known already.
 
-        Raises BrokenSeriesError when these bytes have changed in the segment since they were sent.
+        Raises BrokenSeriesError when the segment does not have these bytes any more.
         """
         if self._hash_known:
             return
@@ -256,9 +265,10 @@ class Shipper:
         logger.error("%d segments were deleted before they were sent, from %d on", end - first, first)
 
     def _snapshots(self) -> None:
-        """Send two snapshots, unless they were sent: the one with which the series begins, and the newest one.
+        """Send two snapshots, unless they were sent before.
 
-        A restore does not need the snapshots between these two.
+        They are the one with which the series begins, and the newest one. A restore does not need the snapshots between
+        these two.
         """
         found = tail.snapshots(self._config.journal)
         for number in found:

@@ -9,12 +9,13 @@ from pathlib import Path
 
 @dataclass
 class Sent:
-    """What was sent of the current series.
+    """The record of what was sent of the current series.
 
     The series begins with segment `first`. Segments before `needed` only serve to check the snapshot after them.
     `segment` is the current segment, of which `sent_bytes` were sent. `sent_digest` is the SHA-256 of these bytes,
-    which is compared with the file after a restart. All data up to the Unix time `clean_s` was sent. `lost_s` is when a
-    loss of segments was last noticed. `lost_since_s` is the last time before that loss at which all data had been sent.
+    which is compared with the file after a restart. All data up to the Unix time `clean_s` was sent. `lost_s` is the
+    Unix time at which a loss of segments was last noticed. `lost_since_s` is the last time before that loss at which
+    all data had been sent.
     """
 
     prefix: str = ""
@@ -36,7 +37,11 @@ class Sent:
 
 @dataclass(frozen=True)
 class Status:
-    """The status for telemetry. `looked_s` and `lost_s` are Unix times; `lost_s` is 0 without a loss."""
+    """The status of the backup, which telemetry reads.
+
+    `looked_s` is the Unix time of the last look for new data. `lost_s` is the Unix time of the last loss, or 0 without
+    one.
+    """
 
     looked_s: float
     rpo_seconds: int
@@ -49,7 +54,10 @@ class Status:
 
 
 def load(path: Path) -> Sent:
-    """Return the record in the file `path`. Without a valid file the record is empty, so that a new series begins."""
+    """Return the record of what was sent, from the file `path`.
+
+    Without a valid file the record is empty, so that a new series begins.
+    """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         sent = Sent(**found)

@@ -28,10 +28,11 @@ def _numbers(directory: Path, suffix: str) -> list[int]:
 
 
 def end_of_data(descriptor: int, start: int) -> int:
-    """Return the offset after the segment's last byte that is not zero, but at least `start`. Raises OSError.
+    """Return the offset after the segment's last byte that is not zero, but at least `start`.
 
     A segment has its full size from the beginning: records, followed by zeros. The records are written in order, so
-    that a binary search finds the first page of zeros. All bytes before the returned offset are final.
+    that a binary search finds the first page of zeros. All bytes before the returned offset are final. Raises OSError
+    when the segment cannot be read.
     """
     low, high = start // PAGE_BYTES, -(-os.fstat(descriptor).st_size // PAGE_BYTES)
     while low < high:
@@ -47,7 +48,7 @@ def end_of_data(descriptor: int, start: int) -> int:
 
 
 def chunks(descriptor: int, start: int, end: int) -> Iterator[bytes]:
-    """Yield the bytes from offset `start` up to but excluding `end`, in pieces of at most READ_BYTES.
+    """Yield the bytes of a segment from offset `start` up to but excluding `end`, in pieces of at most READ_BYTES.
 
     Raises OSError when the bytes cannot be read, or when the file ends before `end`.
     """

@@ -201,7 +201,7 @@ def _cpus_of(group: str) -> list[int]:
 
 
 def report(summary: Summary, title: str, json_file: Path | None, html_file: Path | None) -> int:
-    """Print the summary as a table, write it to the given files as JSON and HTML, and return the exit code.
+    """Print the summary of a run as a table, write it to the given files as JSON and HTML, and return the exit code.
 
     Raises BenchError when a file cannot be written.
     """

@@ -55,7 +55,8 @@ def connect(
 ) -> tuple[socket.socket, soupbintcp.Splitter]:
     """Log in for new messages only. Return the non-blocking socket, and the splitter for all further bytes.
 
-    `kind` and `service` name the expected service at that address in error messages. Raises BenchError.
+    The splitter divides the bytes into packets. `kind` and `service` name the expected service at that address in error
+    messages. Raises BenchError when the login fails.
     """
     # Packets that arrived with the answer are ignored: before the first order they can only be heartbeats.
     login = log_in(host, port, account, password, LIVE, kind=kind, service=service)
@@ -63,7 +64,7 @@ def connect(
 
 
 class Login(NamedTuple):
-    """The result of a login.
+    """The result of a login at the engine or the feed.
 
     `accepted` has the session's name and the number of the next message. `arrived` are the packets that were received
     together with the answer, and `splitter` has the beginning of the next packet.
@@ -85,10 +86,10 @@ def log_in(
     kind: str = "an order-entry port",
     service: str = "the engine",
 ) -> Login:
-    """Log in, and request the session's messages from the number `sequence` on.
+    """Log in, and request the session's messages from the number `sequence` on. Return the result of the login.
 
     With LIVE as `sequence` only new messages are requested. An empty `session` means the current session. Raises
-    BenchError.
+    BenchError when the login fails.
     """
     where = f"{host}:{port}"
     try:
@@ -117,7 +118,10 @@ def log_in(
 def _answer(
     connection: socket.socket, splitter: soupbintcp.Splitter, where: str, account: str, what: str
 ) -> tuple[soupbintcp.LoginAccepted, list[tuple[int, bytes]]]:
-    """Read until the answer to the login has arrived. Return it and all packets after it. Raises BenchError."""
+    """Read from the socket until the answer to the login has arrived. Return the answer and all packets after it.
+
+    Raises BenchError when no valid answer comes.
+    """
     deadline_s = time.monotonic() + LOGIN_TIMEOUT_S
     while True:
         try:

@@ -1,6 +1,6 @@
-"""The choice of CPUs for the load generator.
+"""Functions that choose CPUs for the load generator.
 
-It also decides whether the generator may spin on its CPU, that is, wait without sleeping.
+They also decide whether the generator may spin on its CPU, that is, wait without sleeping.
 """
 
 import os
@@ -34,12 +34,15 @@ def usable() -> list[int]:
 
 
 def quota() -> float:
-    """Return the least CPU quota of this process's control groups, in CPUs, or infinity if there is no quota."""
+    """Return the least CPU quota of this process's control groups, as a number of CPUs; infinity without a quota."""
     return min((_quota_of(group) for group in own_groups()), default=float("inf"))
 
 
 def own_groups(listing: Path = OWN_GROUPS, root: Path = CGROUPS) -> list[Path]:
-    """Return the directories of this process's control groups for CPU time, and of all groups that contain them."""
+    """Return the directories of the control groups that limit this process's CPU time.
+
+    They are the group of this process, and all groups that contain that group.
+    """
     found: list[Path] = []
     try:
         lines = listing.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
@@ -57,7 +60,7 @@ def own_groups(listing: Path = OWN_GROUPS, root: Path = CGROUPS) -> list[Path]:
 
 
 def _quota_of(group: Path) -> float:
-    """Return the CPU quota of a control group, in CPUs, or infinity if it has none.
+    """Return the CPU quota of a control group, as a number of CPUs; infinity without a quota.
 
     The file is cpu.max in version 2 of control groups, and cpu.cfs_quota_us in version 1.
     """
@@ -75,7 +78,10 @@ def _quota_of(group: Path) -> float:
 
 
 def throttled_ns(group: Path) -> int:
-    """Return for how long the tasks of a control group could not run because its CPU quota was used up (cpu.stat)."""
+    """Return for how many nanoseconds the tasks of a control group could not run because its CPU quota was used up.
+
+    The kernel reports it in the group's file cpu.stat.
+    """
     try:
         lines = (group / "cpu.stat").read_text(encoding="ascii").splitlines()
     except OSError:
@@ -93,11 +99,11 @@ def go_first() -> None:
 def place(wanted: list[int], keep_off: Collection[int], feed_beside: bool = False) -> tuple[list[int], bool]:
     """Restrict this process to the `wanted` CPUs, or to all except `keep_off`. Return its CPUs and whether it may spin.
 
-    A process that sleeps wakes up 30 to 100 µs late, so the generator spins if it can. It may not spin if another
-    process of the measurement needs the same CPU, such as the feed with `feed_beside`. It may not spin either if its
-    CPU quota is less than two CPUs. To spin, it takes only the last of the CPUs. Then the witness process of this CPU,
-    which detects disturbances, sees those that affect the generator. If no CPU is left, the process stays on all CPUs
-    and sleeps.
+    To spin is to wait without sleeping. A process that sleeps wakes up 30 to 100 µs late, so the generator spins if it
+    can. It may not spin if another process of the measurement needs the same CPU, such as the feed with `feed_beside`.
+    It may not spin either if its CPU quota is less than two CPUs. To spin, it takes only the last of the CPUs. Then the
+    witness process of this CPU, which detects disturbances, sees those that affect the generator. If no CPU is left,
+    the process stays on all CPUs and sleeps.
     """
     mine = usable()
     allowed = set(wanted or mine) & set(mine)

@@ -1,12 +1,12 @@
-"""Decides in which slices of a run the machine disturbed the programs. A slice is 100 ms long.
+"""Functions that decide in which slices of a run the machine disturbed the programs. A slice is 100 ms long.
 
 The report has the figures of all slices, and again those without the disturbed slices, which are set aside. This module
-only computes. Its input are the records of hosts that `trading_bench.machine` made.
+only computes. Its input is the records of hosts that `trading_bench.machine` made.
 
 A slice is disturbed if the machine's CPUs were taken away or slowed during it, for example by the hypervisor. Activity
-of the host itself is no disturbance: a long system call, many packets, or a task of higher priority. These also delay
-the wake-up of a witness (`trading_bench.witness`), so a late wake-up alone proves nothing. There must also be a slow
-loop, stolen time, or a mark of another CPU's witness at the same time.
+of the host itself is no disturbance: a long system call, many packets, or a task of higher priority. Such activity also
+delays the wake-up of a witness (`trading_bench.witness`), so a late wake-up alone proves nothing. There must also be a
+slow loop, stolen time, or a mark of another CPU's witness at the same time.
 """
 
 from collections.abc import Iterable, Sequence
@@ -47,8 +47,8 @@ class Disturbance:
     """A time in which CPUs were taken away or slowed, by the generator's clock.
 
     `exact` is the time as measured. `span` is longer at both ends by the uncertainty of the clocks. `away_ns` says for
-    how long in this time the CPUs were away; None means for all of `exact`. If `cause` is "", the disturbance was too
-    short to disturb a slice. It may still explain why an order waited.
+    how long in this time the CPUs were taken away; None means for all of `exact`. If `cause` is "", the disturbance was
+    too short to disturb a slice. It may still explain why an order waited.
     """
 
     cause: str
@@ -59,10 +59,10 @@ class Disturbance:
 
 @dataclass
 class Seen:
-    """What the records of all hosts show. All times are by the generator's clock.
+    """What the records of all hosts show about disturbances. All times are by the generator's clock.
 
     `real_time` are the times in which a real-time task of another program ran. `stalls` are the times in which the
-    engine was stalled.
+    engine served no client.
     """
 
     disturbances: list[Disturbance] = field(default_factory=list)
@@ -72,7 +72,10 @@ class Seen:
 
 @dataclass(frozen=True)
 class Mark:
-    """A time that a witness marked. `cpu` is a pair: the number of the host's record, and the number of the CPU."""
+    """A time that a witness marked, because it woke up late or its CPU was slow.
+
+    `cpu` is a pair: the number of the host's record, and the number of the CPU.
+    """
 
     cpu: tuple[int, int]
     span: Span
@@ -83,7 +86,10 @@ class Mark:
 
 @dataclass(frozen=True)
 class Offset:
-    """The monotonic clock of a host minus that of the generator, and the uncertainty of this difference."""
+    """The difference of two clocks: a host's monotonic clock minus that of the generator.
+
+    It also has the uncertainty of this difference. Both are in nanoseconds.
+    """
 
     ns: int = 0
     uncertain_ns: int = 0
@@ -91,7 +97,7 @@ class Offset:
 
 @dataclass(frozen=True)
 class Slice:
-    """100 ms of the schedule, by the intended times of its orders.
+    """A slice of the measurement: 100 ms of the schedule. It has the orders whose intended times are in it.
 
     `why` says why the slice is set aside as disturbed; it is "" for a slice that counts. `remark` says why a slice
     counts although it was disturbed.
@@ -103,7 +109,7 @@ class Slice:
 
 
 def offset_of(record: Record, recording: Recording) -> Offset | None:
-    """Return the clock offset of the engine's host, or None if it is unknown.
+    """Return the offset of the engine's clock from the generator's clock, or None if it is unknown.
 
     Each reply contains a time of the engine's clock. That time is after the sending of the order and before the arrival
     of the reply. So the reply with the shortest round trip gives the offset. Half of that round trip is the uncertainty
@@ -124,7 +130,10 @@ def offset_of(record: Record, recording: Recording) -> Offset | None:
 
 
 def see(records: Sequence[tuple[Record, Offset]]) -> Seen:
-    """Return what the records show. Each record comes with the clock offset of its host."""
+    """Return what the records of the hosts show about disturbances.
+
+    Each record comes with the clock offset of its host.
+    """
     seen = Seen()
     marks: list[Mark] = []
     for number, (record, offset) in enumerate(records):
@@ -165,7 +174,10 @@ def _marks(number: int, record: Record, offset: Offset) -> Iterable[Mark]:
 
 
 def _confirmed(marks: list[Mark]) -> Iterable[Disturbance]:
-    """Yield a disturbance for each mark that the machine caused, by the rule in the module's docstring."""
+    """Yield a disturbance for each mark that the machine caused.
+
+    The marks are chosen by the rule in the module's docstring.
+    """
     marks = sorted(marks, key=lambda mark: mark.span)
     together: set[Mark] = set()
     open_marks: list[Mark] = []
@@ -183,14 +195,14 @@ def _confirmed(marks: list[Mark]) -> Iterable[Disturbance]:
 
 
 def slices(recording: Recording, seen: Seen, longest: dict[int, Span]) -> list[Slice]:
-    """Divide the measured time into slices, and decide for each whether it is set aside.
+    """Divide the measured time into slices of 100 ms, and decide for each whether it is set aside.
 
-    `longest` maps the number of a slice to its slowest order: the span of time from when it was due to its answer.
+    `longest` maps the number of a slice to its slowest order, as the time from when the order was due to its answer.
 
     A disturbed slice is set aside, and also the slice after it, in which the engine works off the orders that waited.
     Such a slice counts nevertheless in two cases. First, the engine stalled, or an order waited, for longer than the
-    disturbances explain. The explained time includes the queue that earlier disturbances had left. Second, a real-time
-    task of another program ran, which may have caused the wait.
+    disturbances explain. They also explain the time for the orders that were still in the queue from earlier
+    disturbances. Second, a real-time task of another program ran, which may have caused the wait.
     """
     first_ns = recording.intended_ns[recording.warmup_slots]
     count = (recording.intended_ns[-1] - first_ns) // SLICE_NS + 1
@@ -214,10 +226,10 @@ def slices(recording: Recording, seen: Seen, longest: dict[int, Span]) -> list[S
 
 
 def _queues_ns(first_ns: int, within: list[list[Disturbance]]) -> list[int]:
-    """Return for each slice how long the queue is at its start, in ns of work. Earlier disturbances have left it.
+    """Return for each slice the length of the engine's queue of orders at its start, as ns of work.
 
-    Each disturbance adds its time to the queue, and the engine works it off with SPARE_SHARE of its CPU (Lindley's
-    recursion).
+    The queue comes from earlier disturbances. Each disturbance adds its time to the queue, and the engine works it off
+    with SPARE_SHARE of its CPU (Lindley's recursion).
     """
     queues_ns, queue_ns = [], 0.0
     for number, disturbances in enumerate(within):
@@ -253,18 +265,18 @@ def _longer(what: str, span: Span, away_ns: int) -> str:
 
 
 def _away_lately_ns(span: Span, seen: Seen) -> int:
-    """Return for how long CPUs were away in `span` and in the 100 ms before it.
+    """Return for how many nanoseconds CPUs were taken away in `span` and in the 100 ms before it.
 
-    The 100 ms before count because a queue may be that old.
+    The 100 ms before count because orders may still wait since then.
     """
     return _away_ns((span[0] - SLICE_NS, span[1]), seen.disturbances)
 
 
 def _away_ns(window: Span, disturbances: Iterable[Disturbance], divided: bool = False) -> int:
-    """Return for how long CPUs were away in `window`.
+    """Return for how many nanoseconds CPUs were taken away in `window`.
 
-    A sample says for how long they were away in its span, but not when. So if only part of the span is in the window,
-    the sample's whole time counts. With `divided` only the same part of its time counts.
+    A disturbance may say for how long CPUs were away within its time, but not when. If only a part of its time is in
+    the window, all of these nanoseconds count. With `divided` only the same part of them counts.
     """
     met = [each for each in disturbances if _meet(window, each.exact)]
     clipped = [(each.away_ns, each.exact, _within(each.exact, window)) for each in met]
@@ -276,7 +288,7 @@ def _away_ns(window: Span, disturbances: Iterable[Disturbance], divided: bool = 
 
 
 def remarks(record: Record, where: str) -> list[str]:
-    """For the report, return remarks about the witnesses and the real-time tasks of the host named `where`."""
+    """Return remarks for the report, about the witnesses and the real-time tasks of the host named `where`."""
     said = []
     for witness in record["witnesses"]:
         cpu = f"CPU {witness['cpu']} of {where}"
@@ -305,7 +317,7 @@ def _within(span: Span, window: Span) -> Span:
 
 
 def _length(spans: list[Span]) -> int:
-    """Return how much time the spans cover. Time in which several spans overlap counts once.
+    """Return how many nanoseconds the spans cover. Time in which several spans overlap counts once.
 
     Gaps of up to JOINED_NS between spans count as covered.
     """

@@ -69,9 +69,9 @@ def send(login: Login, flow: Flow, rate_per_s: float, kept: BinaryIO, enough: Ca
 def compare(record: Path, log_in_at: Callable[[str, int], Login], lost_at_s: float, rpo_s: float) -> dict[str, Any]:
     """Return how many of the recorded orders the rebuilt engine has, how many are lost, and the age of the lost ones.
 
-    The age of an order is that at the time of the loss, `lost_at_s` (Unix time). `log_in_at` logs in to a session at a
-    message number. If the engine cannot send the recorded messages again, only its next message number shows how many
-    it has, and `compared` is 0. Raises BenchError when a message differs from the recorded one.
+    The age of an order is its age at the time of the loss, `lost_at_s` (Unix time). `log_in_at` is a function that logs
+    in to a session at a message number. If the engine cannot send the recorded messages again, only its next message
+    number shows how many it has, and `compared` is 0. Raises BenchError when a message differs from the recorded one.
     """
     head, known = _read(record)
     first: int = head["sequence"]
@@ -121,7 +121,8 @@ def _read(record: Path) -> tuple[dict[str, Any], list[tuple[int, bytes]]]:
 def _resumed(login: Login) -> Iterator[bytes]:
     """Yield the messages that the engine sends again after the login.
 
-    They end with a heartbeat, or with the end of the session. Raises BenchError if the connection is closed before.
+    A heartbeat or the end of the session shows that there are no more. Raises BenchError if the connection is closed
+    before that.
     """
     packets = login.arrived
     heard_s = time.monotonic()

@@ -21,22 +21,25 @@ _SILENT_NS = soupbintcp.HEARTBEAT_INTERVAL_NS
 
 
 def stamped(sock: socket.socket) -> None:
-    """Make the socket return times of receipt, if the kernel supports that."""
+    """Make the socket return the times at which the kernel received bytes, if the kernel supports that."""
     with suppress(OSError):
         timestamps.enable(sock)
 
 
 def receive(sock: socket.socket) -> tuple[bytes, int]:
-    """Return received bytes, and when the kernel received the newest of them, in nanoseconds since 1970.
+    """Return the bytes that a socket received, and when the kernel received the newest of them.
 
-    Raises OSError.
+    The time is in nanoseconds since 1970. Raises OSError when the connection has failed.
     """
     data, ancillary, _, _ = sock.recvmsg(RECEIVE_BYTES, timestamps.ANCILLARY_BYTES)
     return data, timestamps.received_ns(ancillary) if ancillary else time.time_ns()
 
 
 class Subscriber:
-    """The subscriber. During the load it only stores the feed's messages; afterwards it decodes them."""
+    """The generator's subscriber to market data.
+
+    During the load it only stores the feed's messages. Afterwards it decodes them.
+    """
 
     def __init__(self, host: str, port: int, account: str, password: str) -> None:
         """Log in to the feed. Raises BenchError when that fails."""
@@ -53,7 +56,7 @@ class Subscriber:
         self._sent_ns = time.monotonic_ns()
 
     def answered(self, slot: int, accepted: bytes, received_ns: int) -> None:
-        """Record the reply `accepted` to the order of a slot, and when the kernel received it."""
+        """Record the engine's reply `accepted` to the order of a slot, and when the kernel received the reply."""
         self._slot_of[int.from_bytes(accepted[49:57], "big")] = slot
         self._replied_ns[slot] = received_ns
         self._engine_ns[slot] = int.from_bytes(accepted[1:9], "big")
@@ -78,7 +81,7 @@ class Subscriber:
                 self.socket.send(soupbintcp.CLIENT_HEARTBEAT_PACKET)
 
     def missing(self) -> int:
-        """Decode the stored messages. Return how many orders rest in the book but are in no stored message yet."""
+        """Decode the stored messages. Return how many orders rest in the book and are in no stored message yet."""
         for data, received_ns in self._pieces:
             for kind, message in self._splitter.feed(data):
                 if kind == soupbintcp.SEQUENCED:
@@ -89,8 +92,8 @@ class Subscriber:
     def times(self, slot: int) -> tuple[int, int]:
         """Return two times for the order of a slot, in nanoseconds since 1970.
 
-        The first is when the reply to the order arrived, the second when the feed's message about it arrived. A time is
-        0 if there was no such message.
+        The first is when the kernel received the engine's reply to the order. The second is when it received the feed's
+        message about the order. A time is 0 if there was no such message.
         """
         return self._replied_ns.get(slot, 0), self._shown_ns.get(slot, 0)
 

@@ -26,7 +26,10 @@ def _record(path: Path) -> Record:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print the figures and write them to the given files. Return an exit code as `trading-bench` does."""
+    """Print the figures of the recorded runs, and write them to the given files.
+
+    Return an exit code as `trading-bench` does.
+    """
     arguments = argparse.ArgumentParser(
         prog="trading-figures", description="Make figures of the runs that trading-bench kept (--keep), taken together."
     )

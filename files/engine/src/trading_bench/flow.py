@@ -38,7 +38,10 @@ class Template:
 
 
 class Flow:
-    """The packets of a run, for one symbol and price. A token is `prefix`, then the slot's number in 7 digits."""
+    """The packets of a run, for one symbol and price.
+
+    The token of an order is `prefix`, followed by the slot's number in 7 digits.
+    """
 
     def __init__(self, symbol: str, price_e4: int, prefix: bytes | None = None) -> None:
         self.prefix = run_prefix() if prefix is None else prefix
@@ -56,7 +59,7 @@ class Flow:
         self._cancel = Template.of(ouch.CancelOrder(_TOKEN_PLACE))
 
     def frames(self, slot: int) -> bytes:
-        """Return the packets of a slot: an Enter Order and, in the last slot of a cycle, also a Cancel."""
+        """Return the packets of a slot: an Enter Order and, in the last slot of a cycle of four, also a Cancel."""
         position = slot % SLOTS_PER_CYCLE
         template = self._templates[position]
         frame = b"%b%b%07d%b" % (template.before, self.prefix, slot, template.after)

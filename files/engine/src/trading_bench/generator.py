@@ -38,7 +38,7 @@ _STATE_LIVE = ouch.STATE_LIVE[0]
 
 @dataclass
 class Recording:
-    """The times of all orders of a run, by slot. A time is 0 if the event did not happen.
+    """The recording of a run: the times of all its orders, by slot. A time is 0 if the event did not happen.
 
     `intended_ns`, `sent_ns` and `answered_ns` are monotonic. `engine_ns` is the engine's time in the reply Accepted, in
     nanoseconds since midnight. `replied_ns` and `shown_ns` are Unix times at which the kernel received the reply and
@@ -74,7 +74,7 @@ class Recording:
 
 
 class Generator:
-    """The generator, on a socket that is logged in. Call `run` once, then `cancel_all`, then `log_out`."""
+    """The load generator, on a socket that is logged in. Call `run` once, then `cancel_all`, then `log_out`."""
 
     def __init__(
         self,
@@ -136,9 +136,9 @@ class Generator:
         self._socket.close()
 
     def _hear_the_feed_out(self) -> None:
-        """Wait until the feed has shown all orders that rest in the book.
+        """Wait until the feed has sent messages about all orders that rest in the book.
 
-        Record when it showed each order.
+        Record when each message came.
         """
         subscriber, recording = self._subscriber, self._recording
         if subscriber is None:
@@ -240,8 +240,8 @@ class Generator:
     def _reply(self, message: bytes, now_ns: int, received_ns: int, wall_ns: int) -> None:
         """Record a reply, which was read at `now_ns` and received by the kernel at `received_ns` (Unix time).
 
-        `wall_ns` is the wall clock minus the monotonic clock. If it is not 0, no time of receipt is recorded that is
-        before the time of sending. The time of sending is then recorded instead.
+        `wall_ns` is the wall clock minus the monotonic clock, or 0 if that is not needed. If it is not 0, a time of
+        receipt that is before the time of sending is replaced by the time of sending.
         """
         recording = self._recording
         kind = message[0]

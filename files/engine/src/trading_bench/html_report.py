@@ -25,7 +25,7 @@ Points = list[tuple[float, float]]
 
 
 def render(summary: Summary, title: str) -> str:
-    """Return the report as a complete HTML document."""
+    """Return the report of a run as a complete HTML document."""
     return "".join(
         (
             '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">',
@@ -43,9 +43,9 @@ def render(summary: Summary, title: str) -> str:
 
 
 def drawings(summary: Summary) -> str:
-    """Return the two drawings with their headings as HTML.
+    """Return the report's two drawings with their headings as HTML.
 
-    The first shows the latency by percentile. The second shows it over time, with the disturbed slices shaded.
+    The first shows the latency by percentile. The second shows the latency over time, with the disturbed slices shaded.
     """
     curve: Points = [(_nines(percent), value) for percent, value in summary["latency_curve_us"]]
     ticks = [(_nines(percent), f"{percent:g} %") for percent in (0.0, 90.0, 99.0, 99.9, 99.99, 99.999)]
@@ -125,7 +125,7 @@ def _facts(summary: Summary) -> str:
 def _chart(
     lines: dict[str, Points], ticks: Iterable[tuple[float, str]], *, legend: bool, shaded: Sequence[float] = ()
 ) -> str:
-    """Return an SVG drawing of lines, with a linear x axis and a logarithmic y axis in µs.
+    """Return a drawing of lines as SVG, with a linear x axis and a logarithmic y axis in µs.
 
     `ticks` are positions and labels on the x axis. `shaded` are the starts of the slices to shade, in seconds.
     """

@@ -1,7 +1,9 @@
 """The observation of a host's CPUs during a run. The result is a record, from which `disturbance` judges the run.
 
-The record contains the marks of the witnesses (`trading_bench.witness`), samples, and the stalls that the engine
-itself reports. A sample is taken ten times a second. It has what witnesses cannot see:
+The record contains the marks of the witnesses (`trading_bench.witness`), samples, and the stalls that the engine itself
+reports. A stall is a time in which the engine served no client. A sample is taken ten times a second. It has what
+witnesses cannot see:
+
 - stolen time,
 - waits because of a CPU quota,
 - the time of other programs' real-time tasks,
@@ -39,7 +41,7 @@ Record = dict[str, Any]
 
 
 class Machine:
-    """The observation of some CPUs from `start` to `stop`. Call `sample` about ten times a second in between."""
+    """The observation of some CPUs from `start` to `stop`. Between the two, call `sample` about ten times a second."""
 
     def __init__(
         self,
@@ -65,9 +67,10 @@ class Machine:
         self._looks = 0
 
     def start(self) -> None:
-        """Start a witness on each CPU. Return when each witness has measured the usual time of its loop.
+        """Start a witness on each CPU. Return when each witness has measured how long its loop usually takes.
 
-        Raises OSError when a witness cannot run.
+        A witness is a process that detects when its CPU was taken away or slowed. Raises OSError when a witness cannot
+        run.
         """
         for cpu in self._cpus:
             # The option -m cannot be used, because it cannot run a compiled module.
@@ -99,7 +102,10 @@ class Machine:
             self._samples.append({"from_ns": before["at_ns"], "to_ns": self._last["at_ns"], **grown})
 
     def stop(self) -> Record:
-        """End the witnesses and return the record, which can be written as JSON. Its times are monotonic."""
+        """End the witnesses and return the record of the observation, which can be written as JSON.
+
+        The times in the record are monotonic.
+        """
         self.sample(every_thread=True)
         wall_ahead_ns = time.time_ns() - time.monotonic_ns()
         records = []
@@ -122,7 +128,7 @@ class Machine:
         }
 
     def abandon(self) -> None:
-        """Kill the witnesses without making a record."""
+        """Kill the witnesses and make no record."""
         for witness in self._witnesses:
             witness.kill()
             witness.wait()
@@ -144,9 +150,9 @@ class Machine:
         return seen
 
     def _witnesses_beside_ns(self) -> int:
-        """Return for how long the witnesses have run on the generator's CPUs.
+        """Return for how many nanoseconds the witnesses have run on the load generator's CPUs.
 
-        It is subtracted from the generator's wait for a CPU, because the witnesses are part of the measurement.
+        This time is subtracted from the generator's wait for a CPU, because the witnesses are part of the measurement.
         """
         try:
             beside = os.sched_getaffinity(self._generator)
@@ -174,7 +180,7 @@ class Machine:
 
 
 def says_ready(child: "subprocess.Popen[str]", limit_s: float) -> bool:
-    """Return whether a child process writes the line `ready` within `limit_s`, before it ends."""
+    """Return whether a child process writes the line `ready` within `limit_s` seconds, and before it ends."""
     assert child.stdout is not None
     readable, _, _ = select.select([child.stdout], [], [], limit_s)
     return bool(readable) and child.stdout.readline() == "ready\n"
@@ -189,7 +195,7 @@ def starved(cpu: int) -> Record:
 
 @dataclass(frozen=True)
 class Outside:
-    """The time for which others ran on CPUs that are reserved for the engine's machine or the engine's process.
+    """The CPU time that others used on CPUs reserved for the engine's machine, or for the engine's process.
 
     The machine may be a container or a virtual machine, which has a control group of this host. `own_ns` returns for
     how long the machine or process has run on these CPUs. `everybody_ns` returns for how long all tasks have run there.
@@ -231,7 +237,7 @@ class Outside:
 
 
 def find_group(name: str, root: Path = cpus.CGROUPS) -> tuple[Path | None, Path | None, list[int]]:
-    """Return the directories of the control group `name` and the CPUs of its machine.
+    """Return the directories of the control group `name`, and the CPUs of the machine that it contains.
 
     The first directory is in version 1 of control groups, and has the usage of each CPU. The second is in version 2.
     Each is None if it does not exist. Raises OSError if there is no such group on this host.
@@ -261,8 +267,8 @@ def _unified_usage_ns(group: Path) -> int:
 def _run_times(held: list[int], schedstat: Path = Path("/proc/schedstat")) -> int | None:
     """Return for how many nanoseconds tasks have run on these CPUs, or None if the kernel does not report it.
 
-    It is field 7 of /proc/schedstat (the kernel's sched-stats.rst). The ticks in /proc/stat are too coarse for samples
-    of a tenth of a second.
+    The value is field 7 of /proc/schedstat (the kernel's sched-stats.rst). The ticks in /proc/stat are too coarse for
+    samples of a tenth of a second.
     """
     try:
         lines = schedstat.read_text(encoding="ascii").splitlines()
@@ -284,7 +290,7 @@ def _cpu_lines() -> dict[int, list[int]]:
 def stolen_ns(watched: Iterable[int]) -> int:
     """Return how many nanoseconds the hypervisor has taken from these CPUs, as /proc/stat reports it (proc_stat(5)).
 
-    It is a multiple of TICK_NS. Many hypervisors report none.
+    The number is a multiple of TICK_NS. Many hypervisors report none.
     """
     try:
         lines = _cpu_lines()
@@ -296,8 +302,8 @@ def stolen_ns(watched: Iterable[int]) -> int:
 def real_time_tasks(watched: Iterable[int], every_thread: bool = False) -> list[int]:
     """Return the ids of processes with a real-time priority that may run on these CPUs.
 
-    With `every_thread` return the ids of all threads of that kind instead, in whatever process. Kernel threads
-    (migration, watchdog) and witnesses are left out.
+    With `every_thread` return the ids of all such threads instead. Kernel threads (migration, watchdog) and witnesses
+    are left out.
     """
     wanted, found = set(watched), []
     for name in os.listdir("/proc"):
@@ -348,7 +354,10 @@ def name_of(task: int) -> str:
 
 
 def stalls_of(state: State) -> list[tuple[int, int, str]]:
-    """Return the stalls among the engine's events. Each is (end as Unix time in ns, length in ns, cause)."""
+    """Return the stalls among the engine's events. A stall is a time in which the engine served no client.
+
+    Each is (end as Unix time in ns, length in ns, cause).
+    """
     found = []
     for event in state.events:
         if event.text.startswith(_STALL):

@@ -1,6 +1,6 @@
-"""Files with recordings of runs, from which `trading-figures` computes the figures later.
+"""The files with recordings of runs, from which `trading-figures` computes the figures later.
 
-That is needed if the engine runs on another host, whose record of disturbances is available only after the run.
+They are needed if the engine runs on another host, whose record of disturbances is available only after the run.
 """
 
 import json
@@ -17,7 +17,7 @@ _HEAD = ("rate_per_s", "slots", "warmup_slots", "spins", "cpu_s", "offered_s", "
 
 
 def save(path: Path, recording: Recording, about: dict[str, Any]) -> None:
-    """Write a recording and its description `about` to a file. Raises BenchError.
+    """Write a recording and its description `about` to a file. Raises BenchError when the file cannot be written.
 
     The file begins with a line of JSON. The arrays follow.
     """

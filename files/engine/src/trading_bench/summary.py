@@ -55,10 +55,10 @@ def distribution_us(values_ns: Sequence[int]) -> dict[str, float]:
 
 @dataclass
 class Round:
-    """One run of the generator: its recording, and the records of disturbances of the hosts.
+    """One run of the generator: its recording, and the records of disturbances of the two hosts.
 
     `own` is the record of the generator's host, `engine_host` that of the engine's host. `engine_host` is None if both
-    are the same host. Each of the two is None if no witness ran on that host.
+    are the same host. A record is also None if no witness ran on its host.
     """
 
     recording: Recording
@@ -78,7 +78,7 @@ class Round:
         self.counting = {number for number, each in enumerate(self.slices) if not each.why}
 
     def number_of(self, slot: int) -> int:
-        """Return the number of the slice that contains the intended time of an order."""
+        """Return the number of the slice of 100 ms in which an order was due."""
         intended_ns = self.recording.intended_ns
         return (intended_ns[slot] - intended_ns[self.recording.warmup_slots]) // SLICE_NS
 
@@ -192,7 +192,7 @@ def _latencies_us(times: _Times) -> dict[str, dict[str, float]]:
 
 
 def _disturbance(rounds: Sequence[Round]) -> dict[str, Any]:
-    """Return the number of slices, how many of them were set aside and why, and the figures of each witness."""
+    """Return the number of slices, how many of them were set aside as disturbed and why, and each witness's figures."""
     slices = [each for one in rounds for each in one.slices]
     causes: Counter[str] = Counter(cause for each in slices if each.why for cause in each.why.split(", "))
     witnesses = [
@@ -245,7 +245,7 @@ def _curve_us(values_ns: list[int]) -> list[tuple[float, float]]:
 def _slices(rounds: Sequence[Round]) -> list[dict[str, Any]]:
     """Return for each slice of all runs, in order, its start, p50, p99 and max, and why it is set aside.
 
-    The reason is "" for a slice that counts.
+    A slice is 100 ms of a run. The reason is "" for a slice that counts.
     """
     found: list[dict[str, Any]] = []
     for each in rounds:

@@ -1,6 +1,6 @@
 """The process that observes a host's CPUs during a run (`trading_bench.machine`).
 
-On the generator's host it is a child process of the generator, on the engine's host it is the program
+On the generator's host this is a child process of the generator. On the engine's host it is the program
 `trading-witness`. It is a process of its own, so that the generator cannot delay its samples.
 """
 
@@ -23,12 +23,12 @@ END_LIMIT_S = 20.0  # the time to end; it includes the ten seconds that the witn
 
 
 class Watching:
-    """The child process of the generator. It is started at once; BenchError is raised if it cannot observe the CPUs.
+    """The child process of the generator that observes CPUs. It is started at once.
 
-    `watched` are the CPUs for witnesses. `state` is the file of the engine's published state. `group` is the control
-    group of the engine's machine, if that machine has reserved CPUs. `process` is the id of the engine's process, if
-    that process has reserved CPUs. `generator` is the generator's process id, or 0 if it may share CPUs with the
-    engine.
+    BenchError is raised if it cannot observe the CPUs. `watched` are the CPUs for witnesses. `state` is the file of the
+    engine's published state. `group` is the control group of the engine's machine, if that machine has reserved CPUs.
+    `process` is the id of the engine's process, if that process has reserved CPUs. `generator` is the generator's
+    process id, or 0 if it may share CPUs with the engine.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Watching:
             raise BenchError("the machine cannot be watched; the line above says why")
 
     def end(self) -> Record | None:
-        """End the child process and return its record, or None if it wrote none in time."""
+        """End the child process and return its record of the CPUs, or None if it wrote none in time."""
         self._child.send_signal(signal.SIGTERM)
         try:
             out, _err = self._child.communicate(timeout=END_LIMIT_S)
@@ -73,7 +73,7 @@ class Watching:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Observe until SIGTERM, SIGINT or the time limit, and return an exit code.
+    """Observe the CPUs until SIGTERM, SIGINT or the time limit, and return an exit code.
 
     The line `ready` is written to standard output when all witnesses run. At the end the record is written as JSON, to
     standard output or to the file of the option --output.

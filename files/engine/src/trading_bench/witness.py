@@ -1,9 +1,9 @@
 """A witness: a process with real-time priority that detects when its CPU was taken away or slowed.
 
 It wakes up each millisecond on one CPU and runs a short loop, always the same one. Processes of normal priority cannot
-delay it. So it is the fault of the machine or the kernel if it wakes up late. The same is true if the loop takes
-several times as long as before the load. In both cases it runs the loop ten times more. After an interrupt these ten
-loops are as fast as usual, but on a slowed CPU they are slow too.
+delay it. So if it wakes up late, or the loop takes several times as long as before the load, the machine or the kernel
+is the cause. In both cases it runs the loop ten times more. After an interrupt these ten loops are as fast as usual. On
+a slowed CPU they are slow too.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _CURRENT_AND_FUTURE = 3  # MCL_CURRENT | MCL_FUTURE, <sys/mman.h>
 class Witness:
     """The witness of one CPU, and its marks: each wake-up that was late or whose loops were slow.
 
-    A mark has the time at which the wake-up was due, its lateness, and the time of ten loops. The loops are slow if
-    they took more than SLOW_TIMES as long as before the load (`quiet_loop_ns`). Times are monotonic. `refused` says why
-    the process got no real-time priority. It is "" if the process got that priority.
+    A mark has the time at which the wake-up was due, how late it was, and the time of ten loops, all in nanoseconds.
+    The loops are slow if they took more than SLOW_TIMES as long as before the load (`quiet_loop_ns`). Times are
+    monotonic. `refused` says why the process got no real-time priority. It is "" if the process got that priority.
     """
 
     def __init__(self, cpu: int) -> None:
@@ -53,7 +53,7 @@ class Witness:
         self.probe_ns = array("q")
 
     def settle(self) -> None:
-        """Move this process to its CPU, set its priority, and measure the median time of the loop.
+        """Move this process to its CPU, set its priority, and measure how long the loop usually takes (median).
 
         Raises OSError if this process may not run on the CPU.
         """
@@ -123,7 +123,7 @@ class Witness:
         return time.monotonic_ns() - begun_ns
 
     def record(self) -> dict[str, object]:
-        """Return the record of this witness, which can be written as JSON."""
+        """Return what this witness recorded, as data that can be written as JSON."""
         return {
             "cpu": self.cpu,
             "refused": self.refused,
@@ -136,10 +136,10 @@ class Witness:
 
 
 def main() -> None:
-    """Run a witness until SIGTERM or until its time is over. The arguments are the number of its CPU, and the seconds.
+    """Run a witness until SIGTERM or until its time is over.
 
-    The line `ready` is written to standard output when the median time of the loop is known. The record follows at the
-    end.
+    The arguments are the number of its CPU and the time in seconds. The line `ready` is written to standard output when
+    the usual time of the loop is known. The record follows at the end.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)
     witness = Witness(int(sys.argv[1]))

@@ -37,7 +37,7 @@ class UserError(Exception):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command and return its exit code.
+    """Run the command of `trading-engine` that these arguments name, and return its exit code.
 
     0 means success, 1 that no engine runs (only for `status`), and 2 an error, whose message was printed.
     """

@@ -2,7 +2,7 @@
 
 One portion is cancelled in each turn of the event loop, so that clients are served in between. Every portion is an
 input of its own in the journal, so a replay cancels the same orders at the same times. After a crash, `resume` finds
-accounts with unfinished cancellations and continues them.
+the accounts whose cancellation was not finished, and continues it.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ _ORDERS_A_SLICE: Final = 64
 
 
 class Machine(Protocol):
-    """The part of the engine that this file needs."""
+    """The part of the engine that `Cancellations` needs."""
 
     core: Core
     clock: Clock
     failure: str
 
     def submit(self, kind: int, account: int = 0, payload: bytes = b"") -> None:
-        """Process an input."""
+        """Let the engine process an input."""
 
 
 class Cancellations:
-    """The cancellations that are not finished.
+    """All cancellations of many orders that are not finished.
 
     An account whose orders are being cancelled cannot enter new orders. One of three things prevents that: its kill
     switch is on, it is not logged in, or the day is closed.

@@ -1,7 +1,7 @@
-"""The matching core with its journal. The engine writes every input to the journal before it delivers the outputs.
+"""The matching core with its journal. The engine writes every input to the journal before it sends the outputs.
 
 This module decides the sequence of these steps. After a failed write it stops the engine: from then on nothing is
-recorded or delivered until a restart (state FAILED). It uses no sockets.
+recorded or sent until a restart (state FAILED). The module uses no sockets.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ class StartError(Exception):
 
 
 class Engine:
-    """The matching core, its journal and its logs. Call `start` once, then `read` and `submit` for each input.
+    """The matching core, its journal and its logs. Call `start` once, then `read` or `submit` for each input.
 
-    The function `deliver` is called with each output. Before the call the input is as durable as the configuration
-    requires: written to the kernel ("os") or on the disk ("disk").
+    The function `deliver` is called with each output, and sends it to clients. Before that the input is as durable as
+    the configuration requires: written to the kernel ("os") or on the disk ("disk").
     """
 
     def __init__(self, config: EngineConfig, loop: AbstractEventLoop) -> None:
@@ -103,7 +103,10 @@ class Engine:
     # -- start and stop ---------------------------------------------------------------------------------------------
 
     def lock(self) -> None:
-        """Create the directories. Lock the journal's directory, so that no second engine uses it. Raises StartError."""
+        """Create the directories, and lock the journal's directory, so that no second engine uses it.
+
+        Raises StartError when that fails.
+        """
         directory = self.config.journal.directory
         try:
             for path in (directory, self.config.itch.directory, directory / "replies"):
@@ -115,7 +118,7 @@ class Engine:
     def start(self) -> Recovered:
         """Recover the state, record the configuration in the journal, and start a day if none is open.
 
-        Returns the result of the recovery. Raises StartError.
+        Returns the result of the recovery. Raises StartError when the engine cannot start.
         """
         directory = self.config.journal.directory
         found = Recovered()
@@ -170,7 +173,7 @@ class Engine:
         return StartError(f"{error.filename or directory}: {error.strerror}; {advice}")
 
     def end_day(self) -> None:
-        """End the open day. When this returns, all its outputs have been delivered, unless the engine has failed."""
+        """End the open day. When this returns, all outputs of the day were sent, unless the engine has failed."""
         self.submit(inputs.END_DAY)
         if self._on_disk and self.writer is not None and not self.failure:
             try:
@@ -184,7 +187,7 @@ class Engine:
             self._release_all(released)
 
     def start_day(self, session: str) -> None:
-        """End the open day, if there is one, and start the session of that name."""
+        """End the open day, if there is one, and start the session that has this name."""
         if self.core.open or self.core.closing:
             self.end_day()
         # If the present date is before the session's date, the wall clock has no valid time for it. So the times of the
@@ -220,9 +223,9 @@ class Engine:
     # -- inputs -----------------------------------------------------------------------------------------------------
 
     def read(self, account: int, data: bytes, monotonic_ns: int) -> int:
-        """Process the bytes that one read of a client session returned, at this monotonic time.
+        """Process the bytes that a client session has sent, which were read at this monotonic time.
 
-        Return the number of bytes that were complete packets and were processed.
+        Return the number of bytes that were processed, which is the size of the complete packets.
         """
         core = self.core
         before = core.messages
@@ -243,14 +246,17 @@ class Engine:
         self._record(kind, account, time_ns, payload)
 
     def kill(self, name: str) -> None:
-        """Switch the account's kill switch on. Its open orders stay in the book.
+        """Switch the account's kill switch on, so that it cannot enter orders. Its open orders stay in the book.
 
-        `cancellations.of_account` cancels them.
+        `cancellations.of_account` cancels these orders.
         """
         self.submit(inputs.ADMIN, payload=json.dumps({"do": "kill", "account": name}, sort_keys=True).encode())
 
     def disconnect(self, number: int) -> None:
-        """Process the end of the account's connection. Cancel its orders if it has the setting cancel_on_disconnect."""
+        """Process the end of the account's connection.
+
+        If the account has the setting cancel_on_disconnect, its orders are cancelled.
+        """
         self.submit(inputs.DISCONNECT, number)
         if self.core.by_number[number].leaving:
             self.cancellations.of_account(number)
@@ -288,7 +294,10 @@ class Engine:
 
     @property
     def unsynced_ns(self) -> int:
-        """The time since the oldest write to the journal that is not known to be on the disk, or 0 without one."""
+        """The time since the oldest write to the journal that is not known to be on the disk.
+
+        It is in nanoseconds, and 0 without such a write.
+        """
         since_ns = self._syncing_since_ns or self._unsynced_since_ns
         return _monotonic_ns() - since_ns if since_ns else 0
 
@@ -299,9 +308,10 @@ class Engine:
             self.on_failure(reason)
 
     def disk_left_bytes(self) -> tuple[int, int]:
-        """Return two numbers of bytes: by how much the journal may still grow, and how many are free on its disk.
+        """Return two numbers of bytes: by how much the journal may still grow, and the free space on its disk.
 
-        The journal may grow to its budget, and must leave the reserve free. Raises OSError.
+        The journal may grow to its budget, and must leave the reserve free. Raises OSError when the disk cannot be
+        read.
         """
         settings = self.config.journal
         status = os.statvfs(settings.directory)
@@ -309,7 +319,7 @@ class Engine:
         return max(0, min(settings.budget_bytes - self.used_bytes, free_bytes - settings.reserve_bytes)), free_bytes
 
     def watch_disk(self) -> int:
-        """Return how many bytes the journal may still grow.
+        """Check how many bytes the journal may still grow, and return that number.
 
         If only a few bytes are left, new orders are refused from now on. Otherwise they are accepted again.
         """
@@ -328,13 +338,19 @@ class Engine:
         return left_bytes
 
     def close_entry(self) -> None:
-        """Close order entry: reject new orders, but accept cancels. It stays closed after a restart. Raises OSError."""
+        """Close order entry: from now on reject new orders, but accept cancels.
+
+        Order entry stays closed after a restart. Raises OSError when that cannot be recorded.
+        """
         self.closed_file.touch(0o640)
         self._entry_closed = True
         self._accept(self.core.accepting)
 
     def open_entry(self) -> None:
-        """Open order entry: accept new orders again, if the journal has room. Raises OSError."""
+        """Open order entry: from now on accept new orders again, if the journal has space for them.
+
+        Raises OSError when that cannot be recorded.
+        """
         self.closed_file.unlink(missing_ok=True)
         self._entry_closed = False
         self._accept(self.core.accepting or self.core.entry_closed)
@@ -454,9 +470,10 @@ class Engine:
 
 
 def is_to_be_killed(account: Account) -> bool:
-    """Return whether the kill switch must be set for an account that is no longer in the configuration.
+    """Return whether an account that is no longer in the configuration needs its kill switch switched on.
 
-    For the canary's account it is set only if the account has open orders, because the canary may be configured again.
+    For the account of the canary, the engine's own client, this is so only if the account has open orders. The canary
+    may be configured again later.
     """
     return not account.killed and (account.name != CANARY_ACCOUNT or account.open_orders > 0)
 

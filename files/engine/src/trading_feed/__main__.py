@@ -45,7 +45,7 @@ def main() -> int:
 
 
 def _open(directory: Path) -> Log:
-    """Return the log with all existing messages indexed, so that the first subscriber can request any of them.
+    """Open the log with all existing messages indexed, so that the first subscriber can request any of them.
 
     Raises ConfigError when the directory cannot be read.
     """

@@ -20,13 +20,16 @@ Looks = tuple[tuple[int, int, int] | None, ...]
 
 
 class Accounts:
-    """The accounts in the newest valid files: `account_of` returns the account of a name, or None.
+    """The accounts in the newest valid files. `account_of` returns the account with a name, or None.
 
     `config` is the configuration at the start. Later changes of the files affect only the accounts.
     """
 
     def __init__(self, path: Path) -> None:
-        """Read engine.toml at `path` and the accounts file that it names. Raises ConfigError when one is wrong."""
+        """Read engine.toml at `path`, and the accounts file that engine.toml names.
+
+        Raises ConfigError when one of the files is wrong.
+        """
         self._path = path
         self._files: tuple[Path, ...] = (path,)
         self._seen: Looks = ()
@@ -35,7 +38,7 @@ class Accounts:
         self.account_of = self.config.account_of
 
     def follow(self, loop: AbstractEventLoop, thread: Executor, taken: Callable[[], None]) -> None:
-        """If the files have changed since they were last read, read them again in a thread.
+        """Read the files again, in a thread, if they have changed since they were last read.
 
         When the new accounts are in use, `taken` is called in the event loop. Wrong files are logged and not used.
         """

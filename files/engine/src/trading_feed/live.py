@@ -1,8 +1,8 @@
 """The feed's reading of the newest messages from the ring buffer in shared memory (`trading_engine.published.ring`).
 
-The engine can wake the feed by one byte in a named pipe, the "bell". But a bell after each turn would cost the engine
-more time than it needs to write the turn's market data. So the feed looks at the ring by a timer of its own, once in
-NAP_NS. After NAPS looks without a message it stops the timer and requests the bell.
+The engine can wake the feed by one byte in a named pipe, the "bell". But a byte after each turn of its event loop would
+cost the engine more time than it needs to write the turn's market data. So the feed looks at the ring by a timer of its
+own, once in NAP_NS nanoseconds. After NAPS looks without a message it stops the timer and requests the byte.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ _monotonic_ns: Final = time.monotonic_ns
 class Live:
     """The reader of the ring. It adds the messages that it finds to `log.tail` and then calls `serve`.
 
-    Only `check` starts it, stops it, and changes to the ring of a restarted engine. So call `check` several times a
-    second. `asleep` is True while the timer is stopped and the feed waits for the bell.
+    Only `check` starts the reading, stops it, and changes to the ring of a restarted engine. So call `check` several
+    times a second. `asleep` is True while the timer is stopped and the feed waits for the engine's byte in the named
+    pipe.
     """
 
     def __init__(
@@ -58,14 +59,14 @@ class Live:
 
     @property
     def follows(self) -> bool:
-        """Whether the feed reads the ring. Otherwise the log files are the only source of messages."""
+        """Whether the feed reads the ring buffer. Otherwise it gets messages only from the log files."""
         return self._reader is not None
 
     def check(self, wanted: bool) -> None:
         """Start to read the ring if `wanted`, otherwise stop. Change to the new ring of a restarted engine.
 
-        It also reads messages for which no bell came. The delays that it has measured go into shared memory, where the
-        engine reads them.
+        The method also reads messages for which the engine did not wake the feed. The delays that the feed has measured
+        go into shared memory, where the engine reads them.
         """
         reader = self._reader
         if reader is not None and (not wanted or reader.is_left):
@@ -80,7 +81,10 @@ class Live:
         self._reader.publish_times()
 
     def look(self) -> bool:
-        """Read the new messages from the ring and send them to the subscribers. Return whether there were any."""
+        """Read the new messages from the ring buffer and send them to the subscribers.
+
+        Return whether there were any.
+        """
         reader = self._reader
         if reader is None:
             return False
@@ -125,9 +129,9 @@ class Live:
         self.asleep = False
 
     def _wake(self) -> None:
-        """Start the timer again after the bell, and read the messages from the ring.
+        """Start the timer again after the engine's byte in the named pipe, and read the messages from the ring.
 
-        If the ring has no messages, they were too large for it. They are then read from the files.
+        If the ring has no messages, they were too large for the ring. They are then read from the files.
         """
         reader, timer = self._reader, self._timer
         if reader is None or timer is None:

@@ -2,8 +2,8 @@
 
 The directory holds files named `<session, 10 characters>-<number of the first message, 20 digits>.itch`. In a file the
 length of each message (u16) stands before it; NASDAQ calls this format BinaryFILE. The files only grow, with one
-exception. An engine that restarts may truncate the newest file, and then writes the same bytes again. So known offsets
-stay valid. Until the bytes are there again, the reader finds nothing new.
+exception. An engine that restarts may truncate the newest file. It then writes the same bytes again. So offsets that
+the reader knows stay valid. Until the bytes are there again, the reader finds nothing new.
 """
 
 import os
@@ -20,7 +20,10 @@ _NAME = re.compile(r"(.{10})-(\d{20})\.itch")
 
 
 class LogFile:
-    """One log file. Its index holds the offset of every 1,024th message, and is extended when the file grows."""
+    """One log file of market data.
+
+    Its index holds the offset of every 1,024th message, and is extended when the file grows.
+    """
 
     def __init__(self, path: Path, first_sequence: int) -> None:
         self.first_sequence = first_sequence
@@ -35,7 +38,7 @@ class LogFile:
         return self.first_sequence + self._messages
 
     def extend(self) -> bool:
-        """Index up to SCAN_BYTES of new messages, and return whether there were any."""
+        """Add up to SCAN_BYTES of new messages to the index. Return whether there were any."""
         data = os.pread(self._descriptor, SCAN_BYTES, self.end_bytes)
         start, size = 0, len(data)
         while size - start >= 2:
@@ -52,7 +55,7 @@ class LogFile:
     def offset_of(self, sequence: int) -> int:
         """Return the offset in bytes of the message with this number.
 
-        The message must be indexed, or be the first one that is not indexed yet.
+        The message must be in the index, or be the first one that is not in the index yet.
         """
         wanted = sequence - self.first_sequence
         if wanted == self._messages:
@@ -80,7 +83,7 @@ class LogFile:
 
 
 class Session:
-    """A trading session: its log files in the order of their messages. Only the last file grows."""
+    """A trading session: its log files, in the order of their messages. Only the last file grows."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -97,17 +100,17 @@ class Session:
     def file_of(self, sequence: int) -> LogFile | None:
         """Return the file with the message of this number, or None if that file has been deleted.
 
-        For the next expected message, and for all after it, this is the last file.
+        If the message does not exist yet, return the last file.
         """
         position = bisect_right([file.first_sequence for file in self.files], sequence) - 1
         return self.files[position] if position >= 0 else None
 
 
 class Log:
-    """All sessions in the directory, and `tail`: the newest messages from the ring, which may not be in a file yet."""
+    """All sessions in the directory, and the newest messages from the ring, which may not be in a file yet (`tail`)."""
 
     def __init__(self, directory: Path) -> None:
-        """Find the files in `directory`. Raises OSError when it cannot be listed."""
+        """Find the log files in `directory`. Raises OSError when the directory cannot be listed."""
         self._directory = directory
         self._sessions: dict[str, Session] = {}
         self._files: dict[Path, LogFile] = {}
@@ -117,7 +120,7 @@ class Log:
 
     @property
     def current(self) -> Session | None:
-        """The newest session, or None if there is no file."""
+        """The newest session, or None if there is no log file."""
         return self._sessions[max(self._sessions)] if self._sessions else None
 
     def session(self, name: str) -> Session | None:
@@ -125,9 +128,9 @@ class Log:
         return self._sessions.get(name) if name else self.current
 
     def next_sequence(self, session: Session) -> int:
-        """Return the number of the session's next message, which is one more than that of the last known message.
+        """Return the number that the session's next message will have.
 
-        The last known message is in a file or in the tail.
+        It is one more than the number of the last known message, which is in a file or in the tail.
         """
         known = session.next_sequence
         return max(known, self.tail.following) if self.tail.session == session.name else known
@@ -139,12 +142,19 @@ class Log:
 
     @property
     def lacks_messages(self) -> bool:
-        """Whether messages before the tail are not indexed yet, because they were never in the ring."""
+        """Whether messages before the tail are not indexed yet.
+
+        The tail has the newest messages, which came from the ring. The messages before it can only be read from the
+        files.
+        """
         session = self._sessions.get(self.tail.session)
         return session is not None and session.next_sequence < self.tail.first
 
     def is_over(self, session: Session) -> bool:
-        """Return whether `session` has ended: there is a newer one, and all messages of this one are indexed."""
+        """Return whether `session` has ended and all its messages are indexed.
+
+        A session has ended when there is a newer one.
+        """
         return session is not self.current and session.files[-1] not in self._growing
 
     def refresh(self) -> None:
@@ -167,7 +177,7 @@ class Log:
             self._sessions.setdefault(name, Session(name)).files.append(file)
 
     def extend(self) -> bool:
-        """Index new messages, and return whether there were any.
+        """Add new messages to the indexes of the log files. Return whether there were any.
 
         The newest file is always checked. Any other file is checked until it has no more new messages.
         """

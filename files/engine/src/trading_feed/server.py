@@ -37,7 +37,7 @@ logger = logging.getLogger("trading-feed")
 
 
 class Feed:
-    """The state that all connections share: the log, the accounts, and one thread that checks passwords."""
+    """The state that all connections of the feed share: the log, the accounts, and one thread that checks passwords."""
 
     def __init__(self, accounts: Accounts, log: Log) -> None:
         self.log = log
@@ -52,7 +52,7 @@ class Feed:
         self.live = Live(loop, config.feed_ring, config.feed_bell, log, self._serve, logger.info)
 
     async def authorised(self, request: soupbintcp.LoginRequest) -> bool:
-        """Return whether the account of the login exists and the password is right."""
+        """Return whether the login names an existing account and has the right password."""
         account = self._accounts.account_of(request.username)
         if account is None:
             return False
@@ -89,7 +89,7 @@ class Feed:
             await asyncio.sleep(0 if grew else FOLLOW_S if busy else IDLE_S)
 
     def catch_up(self) -> None:
-        """For a subscriber that has just logged in, index all existing messages and start to read the ring."""
+        """Index all existing messages and start to read the ring, for a subscriber that has just logged in."""
         self.log.refresh()  # an engine may have started and created a file since the last refresh
         while self.log.extend():
             pass
@@ -110,7 +110,10 @@ class Feed:
             connection.serve()
 
     def make_room(self) -> bool:
-        """Close the oldest connection that has not tried to log in. Return whether there was one."""
+        """Close the oldest connection that has not tried to log in, to make room for another.
+
+        Return whether there was one.
+        """
         for connection in self.connections:
             if connection.is_stranger:
                 connection.drop("it does not log in, and others wait")
@@ -125,14 +128,14 @@ class Feed:
 
 
 class Connection(asyncio.Protocol):
-    """The connection of one client.
+    """The connection of one client to the feed.
 
-    If the client reads slowly, nothing more is written to its socket for a while. It needs no memory for unsent
-    messages, because they are read from the log when the client can receive them.
+    If the client reads slowly, nothing more is written to its socket for a while. Unsent messages need no memory,
+    because they are read from the log when the client can receive them.
     """
 
     def __init__(self, feed: Feed, *, awaits_proxy: bool = False) -> None:
-        """With `awaits_proxy`, the peer is this host's TLS proxy. It sends the address of its client first."""
+        """With `awaits_proxy`, the peer is this host's TLS proxy, which first sends its client's address."""
         self._feed = feed
         self._awaits_proxy = awaits_proxy
         self._begin = b""
@@ -145,7 +148,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_stranger(self) -> bool:
-        """Whether the client has not tried to log in."""
+        """Whether the client has not tried to log in yet."""
         return self._login is None
 
     @property
@@ -159,7 +162,7 @@ class Connection(asyncio.Protocol):
         return request.username if request else ""
 
     def drop(self, reason: str) -> None:
-        """Log the reason and close the connection at once. Data that is not sent yet is discarded."""
+        """Log the reason and close the connection at once. Data that has not been sent yet is discarded."""
         logger.warning("%s disconnected: %s", self._peer, reason)
         self._feed.connections.pop(self, None)
         self._transport.abort()
@@ -219,7 +222,7 @@ class Connection(asyncio.Protocol):
             self.serve()
 
     def excuse(self, silent_s: float) -> None:
-        """Do not count this time against the limit on silence, nor against the time limit for the login."""
+        """Do not count this time against the client: not as silence, and not against the time limit for the login."""
         self._received_s += silent_s
         self._begun_s += silent_s
 
@@ -251,7 +254,7 @@ class Connection(asyncio.Protocol):
         return subscriber.admitted
 
     def finish(self, last: bytes) -> None:
-        """Send these last bytes after all bytes that still wait, then close the connection."""
+        """Send these last bytes after all bytes that wait to be sent, then close the connection."""
         self._feed.connections.pop(self, None)
         self._transport.write(last)
         self._transport.close()
@@ -262,7 +265,10 @@ class Connection(asyncio.Protocol):
 
 
 async def serve(accounts: Accounts, listener: socket.socket, for_proxy: socket.socket | None, log: Log) -> None:
-    """Serve until SIGTERM or SIGINT. Clients connect to `listener`, and this host's TLS proxy to `for_proxy`."""
+    """Serve subscribers until SIGTERM or SIGINT.
+
+    Clients connect to `listener`, and this host's TLS proxy connects to `for_proxy`.
+    """
     loop = asyncio.get_running_loop()
     feed = Feed(accounts, log)
     servers = [await loop.create_server(lambda: Connection(feed), sock=listener)]

@@ -14,7 +14,7 @@ CHUNK_BYTES = 64 * 1024
 
 
 class Subscriber:
-    """A subscriber, and the number of the message that it gets next (`sequence`, 0 before the login).
+    """A subscriber to market data. `sequence` is the number of its next message, or 0 before the login.
 
     `receive` sets `login_request`. The server then checks the password and calls `admit` or `refuse`. `ended` becomes
     True when the connection is to be closed.
@@ -67,7 +67,7 @@ class Subscriber:
         return soupbintcp.login_rejected(reason)
 
     def packets(self, read: Callable[[LogFile, int, int], tuple[bytes, int, int]]) -> bytes:
-        """Return the next packets for this subscriber, or b"" if it has all messages.
+        """Return the next packets for this subscriber, or b"" if the subscriber has all messages.
 
         They are either all messages of the tail from `sequence` on, or up to CHUNK_BYTES of a log file. `read` is
         LogFile.packets, or the same function with a cache.

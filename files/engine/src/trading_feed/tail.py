@@ -1,4 +1,4 @@
-"""The newest messages, read from the ring. They are kept until they are also in the log files."""
+"""The tail: the newest messages of market data, read from the ring. They are kept until the log files have them too."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Tail:
     def add(self, session: str, first: int, data: bytes) -> None:
         """Add messages from the ring. `data` has the format of the log files, and its first message the number `first`.
 
-        If messages are missing before them, or if the session is another, all earlier messages are dropped.
+        If messages are missing in between, or if the session is another one, all earlier messages are dropped.
         """
         packets, count, _ = framed(data)
         if session != self.session or first != self.following:
@@ -65,9 +65,10 @@ class Tail:
         return self.first <= sequence < self.following and session == self.session
 
     def since(self, sequence: int) -> bytes:
-        """Return the packets of the message with this number and of all later ones. The tail must hold the message.
+        """Return the packets of the message with this number and of all later messages.
 
-        The last result is kept, because several subscribers ask for the same packets one after another.
+        The tail must hold the message. The last result is kept, because several subscribers ask for the same packets
+        one after another.
         """
         if sequence == self._asked:
             return self._answer

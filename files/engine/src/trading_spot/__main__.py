@@ -27,7 +27,7 @@ class Metadata:
         self._token = ""
 
     def notice(self) -> str:
-        """Return the notice, a JSON text of AWS, or "" while there is none.
+        """Return the notice of the interruption, a JSON text of AWS, or "" while there is none.
 
         Raises OSError or HTTPException when the service does not answer as documented.
         """
@@ -59,9 +59,10 @@ class Metadata:
 
 
 def wait_for_notice(metadata: Metadata, poll_seconds: float) -> str:
-    """Ask for the notice every `poll_seconds` until there is one, and return it.
+    """Ask for the notice of the interruption every `poll_seconds` until there is one, and return it.
 
-    A failure of the service is logged once. It is logged again only after the service has answered in between.
+    A failure of the metadata service is logged once. Another failure is logged only after the service has answered in
+    between.
     """
     silent = False
     while True:

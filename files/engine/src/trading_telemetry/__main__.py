@@ -28,7 +28,7 @@ UNREAD_TIMEOUT_MS = 10_000
 
 
 class Server(uvicorn.Server):
-    """A server that tells systemd that it has started only when it can answer requests."""
+    """A web server that reports its start to systemd only when it can answer requests."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

@@ -41,7 +41,7 @@ LOGIN_PAGE = (
 
 
 def read_token(path: Path, table: str = "[access]") -> str:
-    """Return the token in the file `path`. `table` names the file's setting in error messages.
+    """Return the access token in the file `path`. `table` names the setting of this file in error messages.
 
     Raises ConfigError when the file cannot be read, or does not hold exactly one token. A token has at least
     TOKEN_CHARACTERS characters.
@@ -58,7 +58,8 @@ def read_token(path: Path, table: str = "[access]") -> str:
 class Rates:
     """The limit on requests of each address: a token bucket of BURST requests that refills by REQUESTS_PER_S.
 
-    At most MAX_ADDRESSES buckets are kept. Beyond that, the bucket that was unused for the longest time is deleted.
+    At most MAX_ADDRESSES buckets are kept. When there would be more, the bucket that was unused for the longest time is
+    deleted.
     """
 
     def __init__(self) -> None:
@@ -76,7 +77,10 @@ class Rates:
 
 
 class Access:
-    """The ASGI middleware. If `token` is empty, every client that reaches the port may read everything."""
+    """The ASGI middleware that controls access.
+
+    If `token` is empty, every client that reaches the port may read everything.
+    """
 
     def __init__(self, app: ASGIApp, token: str, tls: bool, cookie: str = COOKIE) -> None:
         """Wrap `app`. `cookie` is the name of the cookie that holds the token after a login.
@@ -107,7 +111,7 @@ class Access:
     async def _gate(self, scope: Scope, receive: Receive) -> Response | None:
         """Return the response to a login, or to a request without access.
 
-        Return None if `app` is to answer the request.
+        Return None if the request is allowed, so that `app` answers it.
         """
         address = (scope.get("client") or ("", 0))[0]
         if not self._rates.allows(address, time.monotonic()):

@@ -32,7 +32,7 @@ _UNKNOWN_VERSIONS = re.compile(r";\s*version=(?!(?:0\.0\.[14]|[12]\.0\.0)\s*(?:[
 
 
 def make_app(config: Config) -> Starlette:
-    """Return the application for this configuration.
+    """Return the web application for this configuration.
 
     Raises ConfigError when slo.toml, the token file or the certificate is wrong.
     """
@@ -41,7 +41,7 @@ def make_app(config: Config) -> Starlette:
     description = describe(service.names)
 
     def asked(request: HTTPConnection) -> str | None:
-        """Return the partition's name in the request's query, or None if the query names no partition.
+        """Return the name of the partition in the request's query, or None if the query names no partition.
 
         Raises HTTPException 404 for an unknown partition.
         """
@@ -84,7 +84,7 @@ def make_app(config: Config) -> Starlette:
             raise HTTPException(404, f"this release has no readable {path}: {error.strerror}") from error
 
     class Stream:
-        """The handler of /stream. It is no function, so that Starlette passes the raw ASGI arguments to it."""
+        """The handler of /stream. It is an object, not a function, so that Starlette passes the raw ASGI arguments."""
 
         async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
             followed = service.partition(asked(HTTPConnection(scope)))
@@ -120,7 +120,7 @@ def make_app(config: Config) -> Starlette:
 
 
 def acceptable(accept: str) -> str:
-    """Return the Accept header `accept` in a form that is safe for prometheus_client.
+    """Return an Accept header that is safe for prometheus_client, made from the client's header `accept`.
 
     Quotes are removed, because they have no meaning there. Versions other than 0.0.1, 0.0.4, 1.0.0 and 2.0.0 are
     removed too. Otherwise prometheus_client would parse them as numbers and repeat them in the answer.

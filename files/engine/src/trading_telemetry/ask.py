@@ -1,6 +1,6 @@
-"""An HTTP client for the telemetry of a host. `fleet` uses it to read /latest from each host.
+"""An HTTP client for the telemetry of a host. The module `fleet` uses it to read /latest from each host.
 
-A late, malformed or endless answer raises an exception. It neither blocks the caller nor fills its memory.
+A late, malformed or endless answer raises an exception. It neither blocks the caller nor fills the caller's memory.
 """
 
 import asyncio
@@ -35,7 +35,10 @@ class Source:
 
     @asynccontextmanager
     async def asked(self) -> AsyncIterator["Connection"]:
-        """Yield a Connection and close it afterwards. It has no timeout of its own: the caller must set one."""
+        """Open a Connection to the host, yield it, and close it afterwards.
+
+        The connection has no timeout of its own: the caller must set one.
+        """
         connection = Connection(self)
         try:
             yield connection
@@ -51,7 +54,7 @@ class Connection:
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def get(self, path: str) -> Any:
-        """Return the JSON document at `path`.
+        """Return the JSON document at `path` on the host.
 
         Raises UnansweredError when there is no usable answer. The connection can be used again after that.
         """
@@ -99,7 +102,10 @@ class _Answer:
         self.keeps_connection = self.parser.should_keep_alive()
 
     def document(self) -> Any:
-        """Return the body as JSON. Raises UnansweredError unless the status is 200 and the body is valid JSON."""
+        """Return the answer's body, decoded from JSON.
+
+        Raises UnansweredError unless the status is 200 and the body is valid JSON.
+        """
         if (status := self.parser.get_status_code()) != 200:
             raise UnansweredError(MEANINGS.get(status, f"it answers {status}"))
         try:

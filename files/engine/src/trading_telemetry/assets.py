@@ -1,4 +1,4 @@
-"""The static files of the web pages, read and compressed once at the start.
+"""The static files of the web pages. They are read and compressed once, when telemetry starts.
 
 They are the files in this package's directory `static`, and the chart library uPlot from its own Python package.
 """
@@ -39,7 +39,7 @@ class Asset:
     def answer(self, request: Request) -> Response:
         """Return the response with this file, compressed if the client accepts that.
 
-        Return the response 304 if the client already has this version.
+        If the client already has this version of the file, return the response 304.
         """
         headers = {
             "content-type": self.content_type,
@@ -55,7 +55,7 @@ class Asset:
 
 
 def load_assets() -> dict[str, Asset]:
-    """Return name → static file. The name is that below /static/."""
+    """Return a dictionary: name → static file. The name is the path below /static/."""
     folder = resources.files("trading_telemetry") / "static"
     contents = {name: (folder / name).read_bytes() for name in OURS}
     for name, file_name in UPLOT.items():
@@ -64,7 +64,7 @@ def load_assets() -> dict[str, Asset]:
 
 
 def _uplot(file_name: str) -> bytes:
-    """Return the content of a file of uPlot, or b"" if the package is not installed.
+    """Return the content of a file of the chart library uPlot, or b"" if its package is not installed.
 
     Without uPlot the page has tiles and tables, and says that it cannot draw charts. The file is found by the list of
     installed files. The package is never imported, so its dependencies are not needed.

@@ -21,7 +21,7 @@ LOSS_TOLD_S = 3600.0
 
 @dataclass(frozen=True)
 class Backup:
-    """The status of the backup. If `runs` is False, no status could be read, and all other fields mean nothing."""
+    """The status of the backup. If `runs` is False, no status could be read, and all other fields have no meaning."""
 
     runs: bool
     rpo_s: float = 0.0

@@ -21,7 +21,7 @@ OTHERS = 0o037
 
 
 def ends_s(path: Path) -> float:
-    """Return the Unix time at which the first certificate of a PEM file expires.
+    """Return the Unix time in seconds at which the first certificate of a PEM file expires.
 
     Raises ConfigError when the file cannot be read or holds no certificate. The certificate is decoded here, because
     the standard library decodes only certificates that it has verified, and so never an expired one.
@@ -40,9 +40,9 @@ def ends_s(path: Path) -> float:
 
 @dataclass(frozen=True)
 class End:
-    """Whether a certificate has expired, and a warning to print after the certificate's name.
+    """The result for one certificate: whether it has expired, and a warning to print after the certificate's name.
 
-    The warning is "" if the certificate is valid for more than WARNED_S.
+    The warning is "" if the certificate is valid for more than WARNED_S seconds.
     """
 
     has_come: bool
@@ -50,9 +50,9 @@ class End:
 
 
 def end_of(ends_s: float, now_s: float) -> End:
-    """Return whether a certificate that expires at `ends_s` has expired at `now_s`, and a warning.
+    """Return whether a certificate that expires at `ends_s` has expired at `now_s`, and a warning or "".
 
-    Both times are Unix times.
+    Both times are Unix times in seconds.
     """
     left_s, day = ends_s - now_s, day_of(ends_s)
     if left_s <= 0:
@@ -68,7 +68,7 @@ def day_of(ends_s: float) -> str:
 
 
 class Certificates:
-    """The times at which the certificates expire that telemetry serves or watches.
+    """The times at which certificates expire: those that telemetry serves, and those that it only watches.
 
     `ends` maps the path of a certificate to a Unix time. `problems` has a text for each watched file that cannot be
     read. The served certificate is read only at the start, because the server also keeps using the certificate that it
@@ -95,7 +95,7 @@ class Certificates:
 
 
 def check_pair(certificate: Path, key: Path) -> None:
-    """Raise ConfigError if one of the files cannot be read, or if the two do not belong together.
+    """Raise ConfigError if the file of a certificate or of its key cannot be read, or if they do not belong together.
 
     Also raise it if other users can access the key.
     """
@@ -111,7 +111,7 @@ def check_pair(certificate: Path, key: Path) -> None:
 
 
 def check_file(path: Path) -> str:
-    """Return a text that says until when the PEM file with certificate, chain and key is valid.
+    """Check a PEM file with certificate, chain and key. Return a text that says until when it is valid.
 
     Raises ConfigError when the file is wrong or the certificate has expired.
     """
@@ -130,7 +130,7 @@ def _no_password() -> str:
 def _not_after(der: bytes) -> datetime:
     """Return the time at which a DER-encoded certificate expires (RFC 5280, 4.1).
 
-    It is the second time in the field `validity`, which follows version, serial number, algorithm and issuer. The
+    The time is the second one in the field `validity`, which follows version, serial number, algorithm and issuer. The
     version may be absent.
     """
     (certificate,) = _parts(der)

@@ -1,8 +1,8 @@
-"""How far the host's clock is from its time source, as reported by chrony or, without chrony, by the kernel.
+"""Functions that read how far the host's clock is from its time source, as reported by chrony or by the kernel.
 
-The kernel is read by adjtimex(2), which changes nothing. Its values are not enough where chrony runs with `rtcsync`.
-They do not contain the offset that chrony has still to correct, which may be seconds. Only the command
-`chronyc tracking` reports that offset.
+The kernel is asked only if chrony does not answer, by adjtimex(2), which changes nothing. Its values are not enough
+where chrony runs with `rtcsync`: they do not contain the offset that chrony has still to correct, which may be seconds.
+Only the command `chronyc tracking` reports that offset.
 """
 
 import ctypes
@@ -22,7 +22,10 @@ READ_S = 10.0
 
 
 class Timex(ctypes.Structure):
-    """`struct timex` of 64-bit Linux: the fields up to `status`, then unused bytes in place of the other fields."""
+    """The kernel's `struct timex` of 64-bit Linux.
+
+    It has the fields up to `status`, and unused bytes in place of the other fields.
+    """
 
     _fields_ = (
         ("modes", ctypes.c_uint),
@@ -37,9 +40,9 @@ class Timex(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Clock:
-    """The estimated offset of the clock, and the upper bound of the offset. Both are absolute values.
+    """The state of the host's clock: its estimated offset, and the upper bound of the offset.
 
-    They are None if the clock is not synchronised.
+    Both are absolute values. They are None if the clock is not synchronised.
     """
 
     source: str
@@ -55,7 +58,8 @@ class Clock:
 def read_clock(host: str = "127.0.0.1", port: int = 323) -> Clock | None:
     """Return the state of the host's clock, as reported by chrony or, if chrony does not answer, by the kernel.
 
-    Returns None when the process may ask neither of the two. `host` and `port` are those of chrony's command interface.
+    Returns None when this process may ask neither of the two. `host` and `port` are those of chrony's command
+    interface.
     """
     return _ask_chrony(host, port) or _ask_kernel()
 
@@ -85,7 +89,7 @@ def _ask_chrony(host: str, port: int) -> Clock | None:
 def tracked(line: str) -> Clock | None:
     """Return the state of the clock from a line of `chronyc -c tracking`, or None if the line has another format.
 
-    The bound is computed by the formula that chronyc(1) gives under `tracking`.
+    The upper bound of the offset is computed by the formula that chronyc(1) gives under `tracking`.
     """
     fields = line.strip().split(",")
     if len(fields) != _TRACKING_FIELDS:
@@ -102,7 +106,10 @@ def tracked(line: str) -> Clock | None:
 
 @cache
 def _libc() -> ctypes.CDLL:
-    """Return the C library. It is cached, because each CDLL creates a class that only the garbage collector frees."""
+    """Return the C library.
+
+    The result is cached, because each CDLL creates a class that only the garbage collector frees.
+    """
     return ctypes.CDLL(None, use_errno=True)
 
 
@@ -116,7 +123,7 @@ def _ask_kernel() -> Clock | None:
 
 
 def judged(timex: Timex, state: int) -> Clock:
-    """Return the state of the clock from the values and the return code of adjtimex(2)."""
+    """Return the state of the clock, computed from the values and the return code of the call adjtimex(2)."""
     if state == _TIME_ERROR:
         return Clock("kernel")
     if timex.status & _STA_PLL:

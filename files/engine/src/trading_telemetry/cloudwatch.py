@@ -46,10 +46,10 @@ Datum = dict[str, Any]
 
 @dataclass
 class Period:
-    """The sums of one engine's orders, rejects and latencies over all readings of a period.
+    """The sums of one engine's orders, rejects and latencies over all readings of a period, such as a minute.
 
-    The period is summed up from several readings, because an engine that restarts counts from zero again. So a restart
-    loses only the seconds since the last reading.
+    An engine that restarts counts from zero again. So the sums are those of the differences between successive
+    readings, and a restart loses only the seconds since the last reading.
     """
 
     counts: list[int] = field(default_factory=lambda: [0] * BUCKETS)
@@ -65,9 +65,9 @@ class Period:
         self.seconds += window.seconds
 
     def figures(self, observation: Observation) -> dict[str, float]:
-        """Return metric → value in the units of UNITS, for all of the engine's metrics except OrderLatency.
+        """Return a dictionary: metric → value in the unit that UNITS names.
 
-        Metrics whose values are unknown are left out.
+        It has all of the engine's metrics except OrderLatency. Metrics whose values are unknown are left out.
         """
         state = observation.state
         if state is None or observation.problem or observation.is_stale:
@@ -86,9 +86,10 @@ class Period:
 
     @property
     def slowness(self) -> tuple[bool, int]:
-        """A sort key with two parts: whether there were enough orders for the alarm, and a histogram bucket.
+        """A key by which periods can be sorted by slowness. Its two parts are a flag and a number.
 
-        The bucket is that of the 99th percentile, or -1 without an order.
+        The flag says whether there were enough orders for the alarm. The number is the histogram bucket of the 99th
+        percentile, or -1 without an order.
         """
         below = list(accumulate(self.counts))
         return below[-1] >= ENOUGH_ORDERS, bisect_left(below, below[-1] * 0.99) if below[-1] else -1
@@ -97,7 +98,7 @@ class Period:
 def data_of(
     engines: list[tuple[Period, Observation]], disk: Path, time_s: float, instance_id: str, period_s: int
 ) -> list[Datum]:
-    """Return the data of a period for PutMetricData. Metrics whose values are unknown are left out.
+    """Return the data of a period in the form for PutMetricData. Metrics whose values are unknown are left out.
 
     OrderLatency has several data if it has more than VALUES_IN_ONE_DATUM different values. Several engines are reported
     as one, with the worst values. The reasons are that an alarm watches one metric, and that a metric for each
@@ -120,7 +121,10 @@ def data_of(
 
 
 def worst(engines: list[dict[str, float]]) -> dict[str, float]:
-    """Return one value for each metric, combined from the values of all engines by the functions in JUDGED."""
+    """Return one value for each metric, combined from the values of all engines.
+
+    JUDGED has the function that combines the values of a metric.
+    """
     found: dict[str, list[float]] = {}
     for figures in engines:
         for name, value in figures.items():

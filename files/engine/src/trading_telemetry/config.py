@@ -1,4 +1,4 @@
-"""The configuration: telemetry.toml, and the targets in slo.toml and slo_feed.toml.
+"""The configuration of telemetry: telemetry.toml, and the targets in slo.toml and slo_feed.toml.
 
 All three files are checked before telemetry serves anything.
 """
@@ -75,7 +75,7 @@ class CloudWatchConfig:
 
 @dataclass(frozen=True)
 class Partition:
-    """An engine of the host, and the path of its published state.
+    """An engine of the host, and the path of the state that it publishes.
 
     The name is "" if the host has only one engine, without a name.
     """
@@ -86,7 +86,10 @@ class Partition:
 
 @dataclass(frozen=True, kw_only=True)
 class Served:
-    """The address and port to serve, and the rules for access to it. Config and FleetConfig have these fields."""
+    """What a configuration says about serving: the address and port, and the rules for access.
+
+    The classes Config and FleetConfig extend it.
+    """
 
     address: str
     port: int
@@ -96,13 +99,17 @@ class Served:
     trusted_proxies: tuple[str, ...]
 
     def read_token(self) -> str:
-        """Return the token that clients must send, "" if they need none. Raises ConfigError for a wrong token file."""
+        """Return the token that clients must send, or "" if they need none.
+
+        Raises ConfigError for a wrong token file.
+        """
         return read_token(self.token_path) if self.token_path else ""
 
     def check_surroundings(self) -> None:
-        """Raise ConfigError when the address is not of this machine, or a file that the configuration names is wrong.
+        """Check whether this machine has the address to serve, and the files that the configuration names.
 
-        Files in the directory CREDENTIALS are not checked: systemd creates them only while the unit runs.
+        Raises ConfigError if not. Files in the directory CREDENTIALS are not checked: systemd creates them only while
+        the unit runs.
         """
         if wrong := not_of_this_machine(self.address):
             raise ConfigError(f"[http] address: {wrong}")
@@ -166,7 +173,7 @@ def load_config(path: Path) -> Config:
 
 
 def served(http: Table, access: Table, address: str, port: int) -> dict[str, Any]:
-    """Return the fields of Served from the tables [http] and [access]. `address` and `port` are the defaults.
+    """Return the fields of the class Served from the tables [http] and [access]. `address` and `port` are the defaults.
 
     Raises ConfigError when a value is wrong.
     """
@@ -184,7 +191,10 @@ def served(http: Table, access: Table, address: str, port: int) -> dict[str, Any
 
 
 def tables(top: Table, key: str) -> list[Table]:
-    """Return the tables in a list that the file writes as [[key]]. Raises ConfigError for any other value."""
+    """Return the tables that the TOML file lists as [[key]].
+
+    Raises ConfigError if the value of the key is no such list.
+    """
     values = top.take(key, [])
     if not isinstance(values, list):
         raise top.wrong(key, f"tables [[{key}]]", values)
@@ -192,7 +202,10 @@ def tables(top: Table, key: str) -> list[Table]:
 
 
 def take_name(table: Table) -> str:
-    """Return the table's `name`. Raises ConfigError unless labels, URLs and systemd units can contain it unchanged."""
+    """Return the value `name` of the table.
+
+    Raises ConfigError unless labels, URLs and systemd units can contain the name unchanged.
+    """
     found = table.text("name")
     if not NAME.fullmatch(found):
         raise table.wrong("name", "1 to 32 letters, digits, - and _, the first no sign", found)
@@ -200,7 +213,7 @@ def take_name(table: Table) -> str:
 
 
 def refuse_twice(given: list[tuple[Table, str, str]]) -> None:
-    """Raise ConfigError when the same value occurs twice in these entries of (table, key, value)."""
+    """Raise ConfigError when two entries have the same value. Entries are given as (table, key, value)."""
     seen: dict[str, Table] = {}
     for table, key, value in given:
         if value in seen:
@@ -250,9 +263,10 @@ def _networks(table: Table, key: str, default: tuple[str, ...]) -> tuple[str, ..
 
 
 def load_targets(path: Path) -> Targets | None:
-    """Return the targets in the file `path`, or None if it does not exist. Raises ConfigError when it is wrong.
+    """Return the targets in the file `path`, or None if the file does not exist.
 
-    The target of market data is in another file of the same directory: slo_feed.toml next to slo.toml.
+    The target of market data is in another file of the same directory: slo_feed.toml next to slo.toml. Raises
+    ConfigError when a file is wrong.
     """
     if not path.exists():
         return None
@@ -263,7 +277,7 @@ def load_targets(path: Path) -> Targets | None:
 
 
 def _feed_p99_us(path: Path) -> float | None:
-    """Return the target of market data, or None if the file does not exist.
+    """Return the target of market data in µs, or None if the file slo_feed.toml does not exist.
 
     The target has a file of its own, because a rollback brings an older release. That release would refuse a new key in
     slo.toml.

@@ -1,6 +1,6 @@
 """The state of many hosts, for `trading-telemetry fleet`.
 
-It reads /latest of each host every few seconds, and makes one document of all hosts and their partitions.
+This module reads /latest of each host every few seconds, and makes one document of all hosts and their partitions.
 """
 
 import asyncio
@@ -51,7 +51,7 @@ class HostReader:
         self._problem = "not asked yet"
 
     async def read(self) -> None:
-        """Read the host once. If that fails, nothing is raised; `document` reports the problem."""
+        """Read the host once. No error is raised: if the reading fails, `document` reports the problem."""
         try:
             self._rows = await self._ask()
             self._heard_ns, self._problem = time.time_ns(), ""
@@ -76,7 +76,7 @@ class HostReader:
         }
 
     async def _ask(self) -> list[Document]:
-        """Return a row for each partition of the host.
+        """Ask the host, and return a row for each of its partitions.
 
         If the first answer is late or unusable, TimeoutError or UnansweredError is raised. A later answer that is late
         or unusable only makes the figures of its partition unknown.
@@ -97,9 +97,10 @@ class HostReader:
 
 
 def _first(latest: Any) -> tuple[list[str | None], Document]:
-    """Return the names of all partitions, and the row of the partition which the document `latest` describes.
+    """Return the names of all partitions of a host, and the row of the partition that the document `latest` describes.
 
-    A host without partitions has one, whose name is None. Raises UnansweredError when `latest` is no host's /latest.
+    A host without partitions has one, whose name is None. Raises UnansweredError when `latest` is not the answer of a
+    host's /latest.
     """
     try:
         names, first = list(latest.get("partitions", ())), row(latest)
@@ -169,7 +170,7 @@ async def _keep_reading(host: HostReader) -> None:
 
 
 def row(latest: Document) -> Document:
-    """Return the row of a partition: the part of its /latest that the page shows.
+    """Return the row of a partition: the part of its document of /latest that the page shows.
 
     A malformed document raises one of the errors in NOT_THAT.
     """
@@ -208,5 +209,5 @@ def _figure(value: Any) -> float | None:
 
 
 def _text(value: str) -> str:
-    """Return the text, cut to the length that a page shows. Characters that UTF-8 cannot encode are removed."""
+    """Return the value as text, cut to the length that a page shows, without characters that UTF-8 cannot encode."""
     return value[:TEXT_CHARACTERS].encode("utf-8", "replace").decode("utf-8")

@@ -21,7 +21,10 @@ INFORMATION = {"service": "trading-telemetry fleet", "links": {"fleet": "/fleet"
 
 
 def make_fleet_app(config: FleetConfig) -> Starlette:
-    """Return the application for this configuration. Raises ConfigError for a wrong token or certificate file."""
+    """Return the web application for this configuration.
+
+    Raises ConfigError for a wrong token or certificate file.
+    """
     hosts = Fleet(config)
     token = config.read_token()
 

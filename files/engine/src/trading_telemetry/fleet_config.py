@@ -39,7 +39,10 @@ url = "http://10.0.1.5:8000"
 
 @dataclass(frozen=True)
 class Host:
-    """How to reach the telemetry of a host. `url` has only scheme, name and port: "https://10.0.1.5:8000"."""
+    """How to reach the telemetry of a host.
+
+    `url` has only scheme, name and port, for example "https://10.0.1.5:8000".
+    """
 
     name: str
     url: str
@@ -47,7 +50,10 @@ class Host:
     ca_path: Path | None
 
     def read_token(self) -> str:
-        """Return the token to send to the host, "" if it needs none. Raises ConfigError for a wrong token file."""
+        """Return the token to send to the host, or "" if the host needs none.
+
+        Raises ConfigError for a wrong token file.
+        """
         return read_token(self.token_path, f"[[hosts]] {self.name}") if self.token_path else ""
 
     def tls(self) -> ssl.SSLContext | None:
@@ -81,7 +87,7 @@ class FleetConfig(Served):
 
 
 def load_fleet(path: Path) -> FleetConfig:
-    """Return the configuration in the file `path`. Raises ConfigError when it is missing or wrong."""
+    """Return the configuration in the file `path`. Raises ConfigError when the file is missing or wrong."""
     if not path.exists():
         raise ConfigError(f"{path} does not exist; `trading-telemetry example-fleet` prints one")
     top = Table(str(path), load(path))

@@ -43,16 +43,16 @@ class Check:
 
 
 def overall(checks: list[Check]) -> Status:
-    """Return the worst status of the checks."""
+    """Return the worst status of all these checks."""
     order = list(Status)
     return max((check.status for check in checks), key=order.index)
 
 
 def of_host(by_partition: dict[str, list[Check]]) -> list[Check]:
-    """Return the checks of all partitions as one list.
+    """Return the checks of all partitions of a host as one list.
 
-    A check in OF_THE_HOST appears once. The reasons of all other checks begin with the partition's name. A host without
-    partitions has one engine, whose name is "".
+    A check in OF_THE_HOST concerns the whole host and appears once. The reasons of all other checks begin with the
+    partition's name. A host without partitions has one engine, whose name is "".
     """
     if "" in by_partition:
         return by_partition[""]
@@ -148,7 +148,7 @@ def _tuning(tuning: Tuning | None) -> Check:
 
 
 def _clock(state: State, clock: Clock | None) -> Check:
-    """Check the clock.
+    """Return the check of the host's clock.
 
     A host on which no time service was set up is reported as `ok`. A time service without a source is `degraded`.
     """

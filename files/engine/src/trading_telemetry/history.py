@@ -1,4 +1,4 @@
-"""One sample a second for the last hour.
+"""The history of one engine: one sample a second for the last hour.
 
 The page's charts begin with these samples. The share of seconds in which the promise was kept is computed from them.
 """
@@ -66,21 +66,21 @@ class History:
         self._samples.append(Sample(observation.observed_ns / 1e9, **known))  # type: ignore[arg-type]
 
     def columns(self, seconds: int) -> dict[str, list[float | int | None]]:
-        """Return column name → values of the last `seconds` samples, the oldest value first."""
+        """Return a dictionary: column name → values of the last `seconds` samples, the oldest value first."""
         wanted = list(islice(reversed(self._samples), seconds))[::-1]
         rows = [astuple(sample) for sample in wanted]
         return {name: [row[position] for row in rows] for position, name in enumerate(COLUMNS)}
 
     def newest(self) -> dict[str, float | int | None]:
-        """Return column name → value of the newest sample, or {} if there is no sample."""
+        """Return a dictionary: column name → value of the newest sample. Without a sample it is empty."""
         return dict(zip(COLUMNS, astuple(self._samples[-1]), strict=True)) if self._samples else {}
 
     def compliance(self) -> dict[str, dict[str, float | int | None]]:
         """Return how well each of the targets avg, p95 and p99 was kept. Without targets the result is {}.
 
-        `judged_s` is the number of seconds with a measurement, `kept_ratio` the share of them within the target.
-        OBJECTIVE allows some of these seconds to exceed the target. `budget_left_ratio` is the share of them that is
-        left.
+        `judged_s` is the number of seconds with a measurement. `kept_ratio` is the share of these within the target.
+        OBJECTIVE allows some of these seconds to exceed the target. `budget_left_ratio` is the share of the allowed
+        seconds that is left.
         """
         if self._targets is None:
             return {}

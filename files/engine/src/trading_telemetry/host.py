@@ -26,9 +26,10 @@ class HostSample:
         return 100 * (1 - self.memory_available_bytes / self.memory_total_bytes)
 
     def cpu_percent_since(self, earlier: "HostSample") -> dict[str, float]:
-        """Return kind → use of all CPUs together since `earlier`, in percent. "busy" is the sum of all kinds.
+        """Return how much all CPUs together were used since the sample `earlier`, in percent.
 
-        The kinds "idle" and "iowait" are left out.
+        The result is a dictionary: kind of use → percent. The kinds "idle" and "iowait" are left out. "busy" is the sum
+        of all kinds.
         """
         spent = {kind: self.cpu_s[kind] - earlier.cpu_s[kind] for kind in _CPU_FIELDS}
         total_s = max(sum(spent.values()), 0.01)
@@ -66,7 +67,7 @@ class Tuning:
 
 
 def tuning(path: Path = Path("/var/lib/os-tuning.json"), proc: Path = PROC) -> Tuning | None:
-    """Return the tuning of this host, or None when it was not tuned.
+    """Return the tuning of this host, or None when the host was not tuned.
 
     The role writes into the file `path` whether a reboot is required. A reboot does not change the file. So the reboot
     is still required only if the file is newer than the last boot.
@@ -83,7 +84,10 @@ def tuning(path: Path = Path("/var/lib/os-tuning.json"), proc: Path = PROC) -> T
 
 
 def resident_bytes(pid: int, proc: Path = PROC) -> int | None:
-    """Return the resident memory of a process in bytes, or None when it has ended or may not be read."""
+    """Return the resident memory of a process in bytes.
+
+    Return None when the process has ended or this process may not read it.
+    """
     try:
         pages = int((proc / str(pid) / "statm").read_text().split()[1])
     except (OSError, IndexError):

@@ -14,7 +14,7 @@ CURVE = (0.0, 25.0, 50.0, 75.0, 90.0, 95.0, 97.5, 99.0, 99.5, 99.75, 99.9, 99.95
 
 @dataclass(frozen=True)
 class Latency:
-    """The latencies of a histogram, prepared for the computation of percentiles."""
+    """The latencies that a histogram has counted, prepared for the computation of percentiles."""
 
     below: list[int]
     """For each bucket, the number of latencies in this bucket and all lower ones."""
@@ -30,16 +30,16 @@ class Latency:
         return self.below[-1]
 
     def percentile_us(self, percent: float) -> float:
-        """Return a percentile in µs. It is within 0.8 % of the true value, because it is the middle of a bucket.
+        """Return a percentile of the latencies in µs. The histogram must contain at least one latency.
 
-        The histogram must contain at least one latency.
+        The result is within 0.8 % of the true value, because it is the middle of a bucket.
         """
         bucket = bisect_left(self.below, max(ceil(self.count * percent / 100), 1))
         return min(middle_ns(bucket), max(self.maximum_ns, LOWEST_NS)) / 1e3
 
     @cached_property
     def figures_us(self) -> dict[str, float]:
-        """The figures avg, p50, p95, p99 and p999, each in µs under its name. Without a latency it is {}."""
+        """The figures avg, p50, p95, p99 and p999 by name, in µs. Without a latency this is {}."""
         if not self.count:
             return {}
         figures = {name: self.percentile_us(percent) for name, percent in PERCENTILES.items()}
@@ -47,5 +47,5 @@ class Latency:
 
     @cached_property
     def curve_us(self) -> list[tuple[float, float]]:
-        """Pairs of a percentile and its latency in µs, for a chart. Without a latency it is []."""
+        """Pairs of a percentile and its latency in µs, for a chart. Without a latency this is []."""
         return [(percent, self.percentile_us(percent)) for percent in CURVE] if self.count else []

@@ -46,7 +46,7 @@ def check_documents(checks: list[Check]) -> list[Document]:
 
 
 def window_document(window: Window | None) -> Document | None:
-    """Return the rates and latencies of a window, or None if there is no window."""
+    """Return the rates and latencies of a window of time, or None if there is no window."""
     if window is None:
         return None
     rejects = {name: window.count((name,)) for name in window.newer.counters if name.startswith("rejects_")}
@@ -81,7 +81,10 @@ def host_document(
     clock: Clock | None,
     refused: dict[str, int] | None = None,
 ) -> Document:
-    """Return the part of the document about the host. `seconds` is the time between the samples `earlier` and `now`."""
+    """Return the part of the document about the host.
+
+    `seconds` is the time between the samples `earlier` and `now`.
+    """
     tuned = tuning()
     return {
         "cpu_percent": now.cpu_percent_since(earlier),

@@ -127,7 +127,7 @@ BY_NAME: Final = {each.name: each for each in ALL}
 
 
 def labels_of(metric: Metric) -> list[str]:
-    """Return the names of a metric's labels."""
+    """Return the names of the labels that a metric has."""
     if metric is INFO:
         return list(INFO_LABELS)
     return [metric.label] if metric.label else []

@@ -16,10 +16,11 @@ _ENDING = "_allowance_exceeded"
 
 
 def allowance_exceeded() -> dict[str, int]:
-    """Return limit ("bw_in", "pps", "conntrack", …) → number of packets that were held back because of it.
+    """Return a dictionary: limit of the network → number of packets that AWS held back because of it.
 
-    The packets of all interfaces are added up. The result is {} if there is no ENA card. It is also {} if the systemd
-    unit forbids AF_NETLINK, because then the process cannot list the interfaces.
+    A limit is named as by AWS, for example "bw_in", "pps" or "conntrack". The packets of all interfaces are added up.
+    The result is {} if there is no ENA card, AWS's network card. It is also {} if the systemd unit forbids AF_NETLINK,
+    because then the process cannot list the interfaces.
     """
     found: dict[str, int] = {}
     try:
@@ -35,7 +36,10 @@ def allowance_exceeded() -> dict[str, int]:
 
 
 def statistics(interface: str) -> dict[str, int]:
-    """Return counter → value, as the interface's driver reports them (linux/ethtool.h). {} if it reports none."""
+    """Return a dictionary: counter → value, as the interface's driver reports them (linux/ethtool.h).
+
+    The result is {} if the driver reports none.
+    """
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
             head = _ask(sock, interface, struct.pack("=IIQI", _GSSET_INFO, 0, 1 << _SET_STATISTICS, 0))

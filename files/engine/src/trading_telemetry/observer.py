@@ -24,9 +24,9 @@ WINDOWS_S = (1, 10, 60)
 
 @dataclass(frozen=True)
 class Observation:
-    """One reading of the engine's state.
+    """One reading of the engine's published state.
 
-    `problem` says why there is no state or no engine. It is "" if all is well.
+    `problem` says why there is no state or no running engine. It is "" if all is well.
     """
 
     observed_ns: int
@@ -45,7 +45,7 @@ class Observation:
 
 @dataclass(frozen=True)
 class Look:
-    """A state, and the monotonic time at which it was read."""
+    """A state that was read, and the monotonic time at which it was read."""
 
     at_s: float
     state: State
@@ -76,7 +76,10 @@ class Window:
         return [now - before for now, before in zip(newer, older, strict=True)]
 
     def latency(self, name: str) -> Latency:
-        """Return the latencies that the named histogram recorded in this window. They are computed once and kept."""
+        """Return the latencies that the named histogram recorded in this window.
+
+        They are computed once and kept.
+        """
         if name not in self._latencies:
             self._latencies[name] = Latency.of(self.newer.histograms[name].since(self.older.histograms[name]))
         return self._latencies[name]
@@ -86,9 +89,10 @@ class Observer:
     """The reader of one engine's published state. Call `sample` once a second, and `look` for each request."""
 
     def __init__(self, path: Path, looks: int = max(WINDOWS_S) + 1) -> None:
-        """Read the shared memory at `path`. The last `looks` readings are kept for the windows.
+        """Begin to observe the engine whose shared memory is at `path`.
 
-        For a caller that uses only `newest_window`, two readings are enough.
+        The last `looks` readings are kept for the windows. For a caller that uses only `newest_window`, two readings
+        are enough.
         """
         self._reader = StateReader(path)
         self._minute: deque[Look] = deque(maxlen=looks)
@@ -96,7 +100,7 @@ class Observer:
         self._grew = False
 
     def look(self) -> Observation:
-        """Read the state now. If that fails, nothing is raised; the observation says why."""
+        """Read the state now. No error is raised: if the reading fails, the observation says why."""
         try:
             state = self._reader.read()
         except StateError as error:
@@ -121,16 +125,18 @@ class Observer:
         return observation
 
     def newest_window(self) -> Window | None:
-        """Return the window between the last two states, however long it is.
+        """Return the window between the last two states, however long that window is.
 
-        Returns None if the last `sample` found no new publication, or if it is the first of this engine process.
+        Returns None if the last `sample` found no new publication, or only the first publication of this engine
+        process.
         """
         return Window(self._minute[-2], self._minute[-1]) if self._grew and len(self._minute) > 1 else None
 
     def window(self, seconds: int) -> Window | None:
-        """Return the window of the last `seconds` seconds. If the observer has not run for so long, it is shorter.
+        """Return the window of the last `seconds` seconds.
 
-        Returns None if the engine has published less than twice since the observer's start.
+        If the observer has not run for so long, the window is shorter. Returns None if the engine has published less
+        than twice since the observer's start.
         """
         if seconds not in self._windows:
             self._windows[seconds] = self._make_window(seconds)

@@ -228,7 +228,7 @@ DESCRIPTION: Schema = {
 
 
 def describe(partitions: tuple[str, ...]) -> Schema:
-    """Return the description for a host with these partitions. `partitions` is empty for a host with one engine."""
+    """Return the OpenAPI description for a host with these partitions. A host with one engine has no partitions."""
     if not partitions:
         return DESCRIPTION
     described = copy.deepcopy(DESCRIPTION)

@@ -25,7 +25,10 @@ _COMPILED = {True: "true", False: "false", None: "unknown"}
 
 
 class EngineCollector(Collector):
-    """The collector of all metrics. It reads the engines' state for each scrape, and keeps nothing between scrapes."""
+    """The collector of all metrics.
+
+    It reads the engines' state for each scrape, and keeps nothing between scrapes.
+    """
 
     def __init__(
         self,
@@ -34,7 +37,7 @@ class EngineCollector(Collector):
         clock: Callable[[], Clock | None] = read_clock,
         certificates: Certificates | None = None,
     ) -> None:
-        """Collect from these observers, which are given under their partitions' names.
+        """Collect from these observers, a dictionary: name of a partition → the observer of its engine.
 
         A host without partitions has one observer, under the name "".
         """
@@ -88,7 +91,7 @@ def _health(observation: Observation, status: Status) -> Iterator[Metric]:
 
 
 def _observed(observation: Observation, targets: Targets | None) -> Iterator[Metric]:
-    """Yield the numbers that the engine published. Yield nothing if no state can be read."""
+    """Yield the numbers that the engine published, as metrics. Yield nothing if no state can be read."""
     if observation.state is not None:
         yield _single("trading_state_age_seconds", (observation.age_ns or 0) / 1e9)
         yield from _engine(observation.state)
@@ -97,7 +100,7 @@ def _observed(observation: Observation, targets: Targets | None) -> Iterator[Met
 
 
 def _family(name: str) -> CounterMetricFamily | GaugeMetricFamily:
-    """Return a metric family of that name without samples."""
+    """Return a metric family that has this name and no samples yet."""
     metric = metrics.BY_NAME[name]
     make = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
     return make(name, metric.meaning, labels=metrics.labels_of(metric))
@@ -110,7 +113,10 @@ def _single(name: str, value: float) -> Metric:
 
 
 def _each(name: str, values: Mapping[str, float]) -> Metric:
-    """Return a metric family with one sample for each item of `values`. The key is the value of the family's label."""
+    """Return a metric family with one sample for each item of `values`.
+
+    The key of the item is the value of the family's label.
+    """
     family = _family(name)
     for label, value in values.items():
         family.add_metric([label], value)
@@ -138,10 +144,10 @@ def _engine(state: State) -> Iterator[Metric]:
 
 
 def _histogram(name: str, meaning: str, distribution: Distribution) -> Metric:
-    """Return the engine's histogram with only the buckets in BUCKET_BOUNDS_US. The engine itself has 1,664 buckets.
+    """Return the engine's histogram as a metric, with only the buckets in BUCKET_BOUNDS_US.
 
-    The engine's buckets have other bounds. So the bound up to which a bucket really counts differs from the bound in
-    its label by up to 1.6 %.
+    The engine itself has 1,664 buckets with other bounds. So the bound up to which a bucket really counts differs from
+    the bound in its label by up to 1.6 %.
     """
     below = list(accumulate(distribution.counts))
     buckets = [
@@ -166,7 +172,7 @@ def _targets(targets: Targets | None) -> Iterator[Metric]:
 
 
 def _over_target(distribution: Distribution, targets: Targets) -> Metric:
-    """Return two numbers as a metric: the orders that took longer than the p95 target, and than the p99 target.
+    """Return two numbers as a metric: how many orders took longer than the p95 target, and than the p99 target.
 
     They are counted by the engine's own buckets, because the buckets of /metrics may have no bound at the target.
     """

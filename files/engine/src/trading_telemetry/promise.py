@@ -17,7 +17,7 @@ Figures = dict[str, float]
 
 
 def figures_us(window: Window | None, at_least: int = 1, sources: tuple[str, ...] = SOURCES) -> dict[str, Figures]:
-    """Return source → figures (avg, p50, p95, p99, p999) of a window in µs.
+    """Return a dictionary: source of orders → the figures avg, p50, p95, p99 and p999 of a window, in µs.
 
     Only sources with at least `at_least` measurements are in the result.
     """
@@ -28,19 +28,19 @@ def figures_us(window: Window | None, at_least: int = 1, sources: tuple[str, ...
 
 
 def worst_us(*by_source: dict[str, Figures]) -> Figures:
-    """Return figure → its highest value over all sources. Without a source the result is {}."""
+    """Return a dictionary: figure → its highest value over all sources, in µs. Without a source it is empty."""
     measured = [figures for found in by_source for figures in found.values()]
     return {name: max(figures[name] for figures in measured) for name in (measured[0] if measured else ())}
 
 
 def target_us(targets: Targets, statistic: str) -> float:
-    """Return the target in µs of a statistic, which is one of PROMISED."""
+    """Return the target in µs of a figure, which is one of PROMISED."""
     target: float = getattr(targets, f"{statistic}_us")
     return target
 
 
 def broken(figures: Figures, targets: Targets) -> Iterator[str]:
-    """Yield a text such as "p99 is 2100 µs, target 2000 µs" for each figure that is not within its target."""
+    """Yield a text for each figure that is not within its target, such as "p99 is 2100 µs, target 2000 µs"."""
     for name in PROMISED:
         if figures[name] >= target_us(targets, name):
             yield f"{name} is {figures[name]:.0f} µs, target {target_us(targets, name):g} µs"

@@ -1,6 +1,6 @@
 """Uvicorn's HTTP protocol, with limits that uvicorn does not have.
 
-They limit the number of connections, the time for sending a request, and the size of a request's headers.
+The limits are on the number of connections, the time for sending a request, and the size of a request's headers.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ logger = logging.getLogger("trading-telemetry")
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """One connection. A client that exceeds a limit is disconnected. Other connections are not affected."""
+    """One HTTP connection. A client that exceeds a limit is disconnected. Other connections are not affected."""
 
     _in_head = False
     _head_bytes = 0

@@ -1,6 +1,7 @@
 """The command `trading-telemetry publish`, which sends metrics to CloudWatch.
 
-It runs in a process of its own. It reads the engine's state every few seconds and sends the figures of each period.
+The command runs as a process of its own. It reads the engine's state every few seconds and sends the figures of each
+period, such as a minute.
 """
 
 import logging
@@ -40,9 +41,9 @@ logger = logging.getLogger("trading-publish")
 
 
 class UnsentPeriods:
-    """The periods that wait to be sent, oldest first.
+    """The periods whose figures wait to be sent to CloudWatch, oldest first.
 
-    At most KEPT_PERIODS wait. Beyond that, each new period replaces the oldest one. Periods whose data CloudWatch
+    At most KEPT_PERIODS wait. When there would be more, the oldest one is dropped. Periods whose data CloudWatch
     rejects as wrong are dropped as well.
     """
 
@@ -62,7 +63,7 @@ class UnsentPeriods:
         self._waiting.append(data)
 
     def send(self, now_s: float) -> None:
-        """Send the waiting periods until one cannot be sent.
+        """Send the waiting periods, oldest first, until one cannot be sent.
 
         After a failure nothing is sent for a pause, which is longer after each further failure. Errors of CloudWatch
         are logged, not raised. `now_s` is monotonic time.
@@ -90,7 +91,7 @@ class UnsentPeriods:
 
 
 def _is_for_ever(error: Exception) -> bool:
-    """Return whether the error means that CloudWatch or boto3 will refuse the same data each time."""
+    """Return whether the error is permanent: CloudWatch or boto3 will refuse the same data each time."""
     response = getattr(error, "response", None)
     if isinstance(response, dict):
         return response.get("Error", {}).get("Code") in NEVER_ACCEPTED
@@ -110,22 +111,22 @@ class Schedule:
         self.begin()
 
     def begin(self) -> None:
-        """Begin a period now. It ends at the next multiple of its length.
+        """Begin a period now. The period ends at the next multiple of its length.
 
-        If less than SHORTEST_S is left until then, it ends at the multiple after that.
+        If less than SHORTEST_S seconds are left until then, it ends at the multiple after that.
         """
         left_s = self._period_s - time.time() % self._period_s
         self._due_s = time.monotonic() + left_s + (self._period_s if left_s < SHORTEST_S else 0)
 
     @property
     def left_s(self) -> float:
-        """The time until the period's end; 0 when it has ended."""
+        """The time in seconds until the period's end; 0 when the period has ended."""
         return max(self._due_s - time.monotonic(), 0.0)
 
     def ended_s(self) -> float:
-        """Return the Unix time at which the period ended.
+        """Return the Unix time in seconds at which the period ended.
 
-        It is the multiple of the period's length that is nearest to the wall clock now.
+        This is the multiple of the period's length that is nearest to the wall clock's present time.
         """
         return round(time.time() / self._period_s) * float(self._period_s)
 

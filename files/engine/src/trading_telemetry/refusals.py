@@ -14,10 +14,10 @@ WRITING_S = 5.0
 
 
 def refused_packets(path: Path = REFUSALS, earlier: dict[str, int] | None = None) -> dict[str, int] | None:
-    """Return reason → number of packets refused since the firewall's rules were loaded. None without a firewall.
+    """Return a dictionary: reason → number of packets that the firewall refused since its rules were loaded.
 
-    While the file is being rewritten, `earlier` is returned: the result of the previous call. A file that stays empty
-    means that the rules were removed, so None is returned.
+    Return None without a firewall. While the file is being rewritten, `earlier` is returned: the result of the previous
+    call. A file that stays empty means that the rules were removed, so None is returned.
     """
     try:
         entries = json.loads(path.read_bytes())["nftables"]

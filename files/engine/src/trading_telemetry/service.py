@@ -30,7 +30,7 @@ logger = logging.getLogger("trading-telemetry")
 
 
 class Service:
-    """The state of a host's telemetry. It takes a sample of engines and host once a second.
+    """The state of a host's telemetry. Every second it takes a sample of the engines and the host.
 
     Between two samples, `latest` renews only the values that the engine publishes more often.
     """
@@ -53,16 +53,16 @@ class Service:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the partitions. It is () if the host has no partitions."""
+        """The names of the partitions; () if the host has no partitions."""
         return tuple(name for name in self._partitions if name)
 
     @property
     def clients(self) -> int:
-        """The number of clients of /stream."""
+        """The number of clients that are connected to /stream."""
         return sum(each.broadcast.clients for each in self._partitions.values())
 
     def partition(self, name: str | None) -> Watched:
-        """Return the partition of this name. For None return the first partition.
+        """Return the partition that has this name. For None return the first partition.
 
         Raises LookupError for an unknown name. Its message lists the known names.
         """
@@ -145,7 +145,7 @@ class Service:
                 notify("WATCHDOG=1")
 
     async def keep_reading_what_is_slow(self) -> None:
-        """Read the slow sources repeatedly until cancelled: chrony's answer, and certificate files on a disk.
+        """Read the slow sources repeatedly until cancelled: chrony's answer and certificate files.
 
         They are read in a thread, so that they do not delay requests.
         """
@@ -160,5 +160,5 @@ class Service:
 
 
 def _read_what_all_share() -> Shared:
-    """Return the tuning and the backup of the host, which are the same for all partitions."""
+    """Return the tuning and the backup of the host. They are the same for all partitions."""
     return tuning(), read_backup()

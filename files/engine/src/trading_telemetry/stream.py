@@ -16,7 +16,7 @@ HEADERS = [
 
 
 class Broadcast:
-    """The newest document, its number, and the number of clients that follow it."""
+    """The newest document for /stream, its number, and the number of clients that follow it."""
 
     def __init__(self) -> None:
         self.clients = 0
@@ -25,9 +25,9 @@ class Broadcast:
         self._renewed = asyncio.Event()
 
     def publish(self, document: bytes) -> None:
-        """Make `document` the newest one. It must not contain a line break.
+        """Make `document` the newest document. It must not contain a line break.
 
-        A client that has not yet fetched the previous document will not get it any more.
+        A client that has not yet fetched the previous document will not get that document any more.
         """
         self._document = document
         self.number += 1
@@ -35,9 +35,9 @@ class Broadcast:
         self._renewed = asyncio.Event()
 
     async def after(self, number: int) -> tuple[int, bytes]:
-        """Wait until the number of the newest document differs from `number`. Return its number and the document.
+        """Wait for a document whose number differs from `number`. Return the newest document with its number.
 
-        Raises TimeoutError if there is no such document within HEARTBEAT_S.
+        Raises TimeoutError if there is no such document within HEARTBEAT_S seconds.
         """
         if self.number == number:
             # In Python 3.11, asyncio.wait_for() loses a cancellation that comes at the same time as the document.
@@ -47,7 +47,10 @@ class Broadcast:
 
 
 class EventStream:
-    """The ASGI application that answers /stream. A client that reads nothing for SEND_TIMEOUT_S is disconnected."""
+    """The ASGI application that answers /stream.
+
+    A client that reads nothing for SEND_TIMEOUT_S seconds is disconnected.
+    """
 
     def __init__(self, broadcast: Broadcast) -> None:
         self._broadcast = broadcast

@@ -1,4 +1,4 @@
-"""What telemetry keeps for each engine of the host: an observer, a history, and the clients of /stream."""
+"""What telemetry keeps for each engine of the host: an observer, a history, and the newest document for /stream."""
 
 from trading_telemetry.config import Partition, Targets
 from trading_telemetry.health import Check, Status
@@ -10,7 +10,10 @@ from trading_telemetry.stream import Broadcast
 
 
 class Watched:
-    """The observer, history and stream of one engine. The name is "" if the host has no partitions."""
+    """What telemetry keeps for one engine: an observer, a history, and the newest document for /stream.
+
+    The name is "" if the host has no partitions.
+    """
 
     def __init__(self, partition: Partition, targets: Targets | None) -> None:
         self.name = partition.name

@@ -1,4 +1,4 @@
-"""Routes and the error handler that `app` (the page of one host) and `fleet_app` (the page of many hosts) share."""
+"""The routes and the error handler that two applications share: `app` (one host) and `fleet_app` (many hosts)."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from trading_telemetry.assets import load_assets
 def page(name: str, information: dict[str, Any]) -> list[Route]:
     """Return the routes of the page `name` and of its static files.
 
-    At /, a client that does not accept HTML gets `information` as JSON instead of the page.
+    A client that requests / and does not accept HTML gets `information` as JSON instead of the page.
     """
     assets = load_assets()
 

@@ -1,4 +1,7 @@
-"""moto changes Auto Scaling groups only within requests, and lacks hooks, health checks and refreshes."""
+"""moto changes Auto Scaling groups only within requests, and lacks hooks, health checks and refreshes.
+
+This patch corrects that.
+"""
 
 from typing import Any
 
@@ -20,7 +23,10 @@ _hooks = Hooks()
 
 
 def install(hooks: Hooks) -> None:
-    """Let embedded_ec2.groups manage the groups, and answer requests about hooks, refreshes and activities."""
+    """Let the module embedded_ec2.groups manage the groups.
+
+    Also answer requests about hooks, refreshes and activities.
+    """
     global _hooks
     _hooks = hooks
     if FakeAutoScalingGroup.set_desired_capacity.__module__ == __name__:
@@ -207,7 +213,7 @@ def _put_hook(backend: AutoScalingBackend, group_name: str, asked: dict[str, Any
 def _take_hooks() -> None:
     """Make lifecycle hooks effective.
 
-    moto only stores hooks, with another role and queue than the request had. It never waits for them.
+    moto only stores hooks, with another role and queue than the request had. It never waits until a hook is completed.
     """
 
     def put_lifecycle_hook(self: AutoScalingResponse) -> ActionResult:

@@ -1,4 +1,7 @@
-"""When moto deletes a stack, it leaves some resources, and does not wait for resources that disappear slowly."""
+"""When moto deletes a stack, it leaves some resources, and does not wait for resources that disappear slowly.
+
+This patch corrects that.
+"""
 
 import time
 from collections.abc import Callable

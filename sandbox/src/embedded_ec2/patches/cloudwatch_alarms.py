@@ -1,4 +1,7 @@
-"""moto's CloudWatch lacks composite alarms, notifications of topics, and the history of alarms."""
+"""moto's CloudWatch lacks composite alarms, notifications of topics, and the history of alarms.
+
+This patch corrects that.
+"""
 
 import json
 import re
@@ -18,7 +21,10 @@ _NAME_IN_RULE = re.compile(r'(?:ALARM|OK|INSUFFICIENT_DATA)\("?([^")]+)"?\)')
 
 
 def install(hooks: Hooks) -> None:
-    """Correct moto in this process. A second call changes nothing more."""
+    """Add composite alarms, notifications of topics, and the history of alarms to moto in this process.
+
+    A second call changes nothing more.
+    """
     if hasattr(CloudWatchResponse, "put_composite_alarm"):
         return
     _take_composite_alarms()
@@ -66,7 +72,7 @@ def _keep_alarms_that_others_stand_on() -> None:
 
 
 def _notify_topics() -> None:
-    """Publish state changes to topics. moto does not run actions."""
+    """Send a message to an alarm's topics when its state changes. moto does not run actions of alarms."""
     update = Alarm.update_state
 
     def update_state(self: Alarm, reason: str, reason_data: str, state_value: str) -> None:

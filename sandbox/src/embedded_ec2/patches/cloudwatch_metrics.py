@@ -1,4 +1,7 @@
-"""moto's CloudWatch returns no percentiles of metrics."""
+"""moto's CloudWatch returns no percentiles of metrics.
+
+This patch corrects that.
+"""
 
 import math
 import re
@@ -14,13 +17,13 @@ _PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?|100)")
 
 
 def install(hooks: Hooks) -> None:
-    """Correct moto in this process. A second call changes nothing more."""
+    """Make moto answer requests for percentiles in this process. A second call changes nothing more."""
     if Statistics.get_statistics_for_type.__module__ != __name__:
         _answer_percentiles()
 
 
 def _answer_percentiles() -> None:
-    """Return percentiles, such as p99 or p99.9, of single values."""
+    """Return percentiles, such as p99 or p99.9, for metrics whose data are single values."""
     usual: Callable[..., Any] = Statistics.get_statistics_for_type
 
     def get_statistics_for_type(self: Statistics, stat: str) -> Any:

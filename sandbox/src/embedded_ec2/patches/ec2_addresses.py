@@ -1,4 +1,7 @@
-"""moto's EC2 assigns public addresses that belong to hosts of other people, and loses Elastic IPs and their tags."""
+"""moto's EC2 assigns public addresses that belong to hosts of other people, and loses Elastic IPs and their tags.
+
+This patch corrects that.
+"""
 
 from collections.abc import Callable
 from ipaddress import IPv4Network
@@ -30,7 +33,7 @@ def _public_addresses_in_use() -> set[str]:
 
 
 def _hand_out_own_public_addresses(public_addresses: IPv4Network) -> None:
-    """Assign the sandbox's own public addresses.
+    """Assign public addresses of the sandbox's own range to instances.
 
     moto invents addresses, which may belong to other people's hosts or to loopback.
     """
@@ -70,7 +73,7 @@ def _keep_elastic_addresses_over_a_stop() -> None:
 
 
 def _free_elastic_addresses_at_the_end() -> None:
-    """Disassociate the Elastic IP of a terminated instance. moto leaves it associated."""
+    """Disassociate the Elastic IP of an instance that is terminated. moto leaves it associated."""
     if Instance.terminate.__module__.startswith("embedded_ec2"):  # this patch was already installed
         return
     original: Callable[[Instance], InstanceState] = Instance.terminate

@@ -1,4 +1,7 @@
-"""moto's EC2 lacks GetEbsDefaultKmsKeyId; it only has ModifyEbsDefaultKmsKeyId (EC2 API reference)."""
+"""moto's EC2 lacks GetEbsDefaultKmsKeyId; it only has ModifyEbsDefaultKmsKeyId (EC2 API reference).
+
+This patch corrects that.
+"""
 
 from moto.core.responses import ActionResult
 from moto.ec2.models import EC2Backend

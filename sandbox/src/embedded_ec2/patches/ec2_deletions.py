@@ -1,4 +1,7 @@
-"""moto's EC2 deletes resources at once, even when other resources still use them."""
+"""moto's EC2 deletes resources at once, even when other resources still use them.
+
+This patch corrects that.
+"""
 
 import copy
 import time
@@ -33,7 +36,10 @@ def install(hooks: Hooks) -> None:
 
 
 def _going(backend: EC2Backend) -> dict[str, tuple[NetworkInterface, float]]:
-    """Return interface id → (interface, time at which it is gone) for the interfaces that are being deleted."""
+    """Return the network interfaces that are being deleted.
+
+    The result is a dictionary: interface id → (interface, time at which it is gone).
+    """
     going: dict[str, tuple[NetworkInterface, float]] = backend.__dict__.setdefault("interfaces_going", {})
     for identity in [identity for identity, (_, gone_at) in going.items() if time.monotonic() >= gone_at]:
         del going[identity]

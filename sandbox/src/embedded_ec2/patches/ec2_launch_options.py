@@ -1,4 +1,7 @@
-"""moto's RunInstances accepts some options but does not store them (EC2 API reference, same names)."""
+"""moto's RunInstances accepts some options but does not store them. The EC2 API reference describes them.
+
+This patch corrects that.
+"""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,7 @@
-"""moto's EC2 cannot launch from the second or a later version of a template with user data."""
+"""moto's EC2 cannot launch from the second or a later version of a template with user data.
+
+This patch corrects that.
+"""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,7 @@
-"""moto's EC2 accepts keys of tags that AWS refuses when tags are in the instance's metadata."""
+"""moto's EC2 accepts keys of tags that AWS refuses when tags are in the instance's metadata.
+
+This patch corrects that.
+"""
 
 import re
 from collections.abc import Callable, Iterable

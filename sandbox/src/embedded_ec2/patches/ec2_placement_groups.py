@@ -59,7 +59,7 @@ def install(hooks: Hooks) -> None:
 
 
 def _groups(backend: EC2Backend) -> dict[str, PlacementGroup]:
-    """Return name → placement group of one account and region."""
+    """Return a dictionary: name → placement group, for one AWS account and region."""
     groups: dict[str, PlacementGroup] = backend.__dict__.setdefault("placement_groups", {})
     return groups
 

@@ -1,4 +1,7 @@
-"""moto's EC2 omits parts of answers about security groups, and adds groups instead of replacing them."""
+"""moto's EC2 omits parts of answers about security groups, and adds groups instead of replacing them.
+
+This patch corrects that.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +16,10 @@ from embedded_ec2.patches import replace
 
 
 def install(hooks: Hooks) -> None:
-    """Answer changes of rules' descriptions completely. Replace the groups of instances and interfaces."""
+    """Complete the answers to changes of rules' descriptions.
+
+    Also make new security groups of an instance or an interface replace its old ones.
+    """
     _confirm_rule_descriptions()
     _replace_groups()
 

@@ -1,4 +1,7 @@
-"""moto reports a subnet's IPv6 networks in another form than AWS, and cannot find subnets by them."""
+"""moto reports a subnet's IPv6 networks in another form than AWS, and cannot find subnets by them.
+
+This patch corrects that.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +13,7 @@ from embedded_ec2.patches import replace
 
 
 def install(hooks: Hooks) -> None:
-    """Report a subnet's IPv6 networks in the API's form, and find subnets by them."""
+    """Report a subnet's IPv6 networks in the API's form, and find subnets by their IPv6 networks."""
     original: Callable[..., Any] = Subnet.get_filter_value
 
     def get_filter_value(self: Subnet, filter_name: str, method_name: str | None = None) -> Any:

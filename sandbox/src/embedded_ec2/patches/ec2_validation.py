@@ -1,4 +1,7 @@
-"""moto's EC2 accepts unknown images, key pairs and instance types."""
+"""moto's EC2 accepts unknown images, key pairs and instance types.
+
+This patch corrects that.
+"""
 
 from moto import settings
 

@@ -1,4 +1,7 @@
-"""moto's EC2 omits fields that AWS reports for a new volume."""
+"""moto's EC2 omits fields that AWS reports for a new volume.
+
+This patch corrects that.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +13,7 @@ from embedded_ec2.patches import replace
 
 
 def install(hooks: Hooks) -> None:
-    """Report an empty SnapshotId, and MultiAttachEnabled, as AWS does. The modules of amazon.aws read them."""
+    """Report an empty SnapshotId, and MultiAttachEnabled, as AWS does. The modules of amazon.aws read both fields."""
     create: Callable[..., Any] = EC2Backend.create_volume
 
     def create_volume(self: EC2Backend, *args: Any, **kwargs: Any) -> Any:

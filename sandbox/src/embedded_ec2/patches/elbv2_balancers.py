@@ -1,4 +1,7 @@
-"""moto's Network Load Balancers have no address, and report every registered target as healthy."""
+"""moto's Network Load Balancers have no address, and report every registered target as healthy.
+
+This patch corrects that.
+"""
 
 import threading
 import time

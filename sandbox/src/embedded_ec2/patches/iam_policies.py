@@ -1,4 +1,7 @@
-"""moto's IAM does not load AWS's managed policies by default."""
+"""moto's IAM does not load AWS's managed policies by default.
+
+This patch corrects that.
+"""
 
 import os
 

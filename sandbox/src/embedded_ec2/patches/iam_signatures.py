@@ -1,4 +1,7 @@
-"""moto rejects valid signatures of some requests."""
+"""moto rejects valid signatures of some requests.
+
+This patch corrects that.
+"""
 
 from typing import Any
 
@@ -11,7 +14,8 @@ from embedded_ec2.patches import replace
 def install(hooks: Hooks) -> None:
     """Accept GET and DELETE requests of REST services.
 
-    moto rejects them, because it computes the signature with the query or the headers instead of an empty body.
+    moto rejects these requests, because it computes the signature with the query or the headers instead of an empty
+    body.
     """
     original = IAMRequest._create_aws_request
 

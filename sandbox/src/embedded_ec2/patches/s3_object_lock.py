@@ -1,4 +1,7 @@
-"""moto reports a bucket's object lock both in days and in years, and one of the two numbers is zero."""
+"""moto reports a bucket's object lock both in days and in years, and one of the two numbers is zero.
+
+This patch corrects that.
+"""
 
 from moto.s3.models import S3Backend
 
@@ -7,7 +10,10 @@ from embedded_ec2.patches import replace
 
 
 def install(hooks: Hooks) -> None:
-    """Return only days or only years, as AWS does. With moto's answer each run of a module would set the lock again."""
+    """Return the period of a bucket's object lock only in days or only in years, as AWS does.
+
+    With moto's answer each run of a module would set the lock again.
+    """
     original = S3Backend.get_object_lock_configuration
 
     def get_object_lock_configuration(

@@ -1,4 +1,7 @@
-"""moto ignores conditions in the policies of S3 buckets."""
+"""moto ignores conditions in the policies of S3 buckets.
+
+This patch corrects that.
+"""
 
 import copy
 import json
@@ -11,7 +14,7 @@ from embedded_ec2.patches import replace
 
 
 def install(hooks: Hooks) -> None:
-    """Skip statements with a condition.
+    """Ignore those statements of a bucket's policy that have a condition.
 
     moto would apply them without their condition, so "deny all requests without TLS" would deny every request. The
     sandbox's API has no TLS, because it listens on loopback. So such statements must not apply. All other statements

@@ -1,4 +1,7 @@
-"""moto's SNS treats every subscription as confirmed."""
+"""moto's SNS treats every subscription as confirmed.
+
+This patch corrects that.
+"""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -16,7 +19,7 @@ _ASKED = ("email", "email-json", "http", "https")
 
 
 def install(hooks: Hooks) -> None:
-    """Keep a subscription that needs a confirmation pending until the request ConfirmSubscription.
+    """Keep a subscription unconfirmed until the request ConfirmSubscription, if it needs a confirmation.
 
     That request must contain a token. Here the token is the endpoint, because the sandbox sends no message with a
     token.
@@ -84,7 +87,10 @@ def _keep_subscribers_pending() -> None:
 
 
 def _confirm() -> None:
-    """Make ConfirmSubscription check the token and confirm. moto accepts every token and changes nothing."""
+    """Make ConfirmSubscription check the token and confirm the subscription.
+
+    moto accepts every token and changes nothing.
+    """
 
     def confirm_subscription(self: SNSResponse) -> ActionResult:
         topic, token = self._get_param("TopicArn"), self._get_param("Token")

@@ -38,9 +38,10 @@ _wall_ns: Final = time.time_ns
 
 
 class Listener:
-    """A listening socket. With `is_proxy`, this host's TLS proxy connects to it on behalf of clients.
+    """A listening socket.
 
-    Without `is_proxy`, clients connect to the socket themselves.
+    With `is_proxy`, this host's TLS proxy connects to the socket on behalf of clients. Otherwise clients connect to it
+    themselves.
     """
 
     def __init__(self, sock: socket.socket, *, is_proxy: bool) -> None:
@@ -49,7 +50,10 @@ class Listener:
 
 
 def listening(address: str, port: int) -> socket.socket:
-    """Return a new non-blocking socket that listens on this address and port. Raises OSError."""
+    """Return a new non-blocking socket that listens on this address and port.
+
+    Raises OSError, for example when the port is in use.
+    """
     listener = socket.socket(family_of(address), socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -96,7 +100,7 @@ class Gateway:
             self._listeners.append(Listener(listening(LISTENER_ADDRESS, endpoint.proxy_port), is_proxy=True))
 
     def open(self) -> None:
-        """Begin to accept clients."""
+        """Begin to accept connections of clients on the listening sockets."""
         for listener in self._listeners:
             self._loop.add_reader(listener.socket.fileno(), self._accept, listener)
 
@@ -110,12 +114,12 @@ class Gateway:
         self._login.checks.stop()
 
     def end_sessions(self) -> None:
-        """Because the day is over, send the end of the session to each logged-in client and disconnect it."""
+        """Send the end of the session to each logged-in client and disconnect it, because the day is over."""
         for number in list(self.connections):
             self.end_session(number)
 
     def disconnect_absent(self) -> None:
-        """Report accounts to the engine as disconnected if their clients have not returned after its start.
+        """Report accounts to the engine as disconnected if their clients have not come back since its start.
 
         Only accounts that were logged in before the start are reported. Call this some time after the start, so that
         clients have time to connect again.
@@ -180,7 +184,7 @@ class Gateway:
             self._loop.add_reader(listener.socket.fileno(), self._accept, listener)
 
     def _has_room(self) -> bool:
-        """Return whether one more connection is allowed. File descriptors for the journal and the logs are kept free.
+        """Return whether one more connection is allowed, so that file descriptors remain for journal and logs.
 
         If necessary, the oldest connection without a login is closed to make room.
         """
@@ -197,14 +201,14 @@ class Gateway:
         return False
 
     def logged_in(self, connection: Connection, number: int) -> None:
-        """Register the connection as that of the account with this number."""
+        """Register the connection as the connection of the account with this number."""
         self._strangers.pop(connection, None)
         self.connections[number] = connection
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
     def readable(self, connection: Connection) -> None:
-        """Read once from a socket with new bytes, and process them. Record how long the answers took."""
+        """Read once from a socket with new bytes, let the engine process them, and record how long that took."""
         try:
             data, ancillary, _, _ = connection.receive(READ_BYTES, _ANCILLARY_BYTES)
         except (BlockingIOError, InterruptedError):
@@ -239,7 +243,7 @@ class Gateway:
             self._garbage.after(answered)
 
     def process(self, connection: Connection, data: bytes, now_ns: int) -> int:
-        """Let the engine process bytes of a logged-in session. Return the number of OUCH messages that it processed."""
+        """Let the engine process bytes of a logged-in session. Return how many OUCH messages it has processed."""
         engine = self._engine
         core = engine.core
         session = connection.session
@@ -276,7 +280,7 @@ class Gateway:
             self.send(connection, packets)
 
     def catch_up(self, connection: Connection) -> None:
-        """Send older messages from the account's log, until the client has them all or its socket is full."""
+        """Send older messages from the account's log, until the client has all of them or its socket is full."""
         while connection.catching_up and not connection.closed and not connection.queued_bytes:
             log = self._engine.outbox.log(connection.session.account)
             try:
@@ -326,8 +330,8 @@ class Gateway:
     def check_timers(self, share: float) -> None:
         """Send heartbeats that are due, and close the connections of silent clients.
 
-        One call checks only some connections, the next call those after them. `share` (0 to 1) says which part of all
-        connections one call checks. So call it often.
+        One call checks only some connections, and the next call those after them. `share` (0 to 1) says which part of
+        all connections one call checks. Call this method several times a second.
         """
         now_ns = _monotonic_ns()
         for _ in range(min(len(self._everybody), int(len(self._everybody) * share) + 8)):
@@ -348,13 +352,13 @@ class Gateway:
             self.drop(connection)
 
     def clients(self) -> list[Connection]:
-        """Return the connections that are logged in, except that of the canary."""
+        """Return the logged-in connections, except that of the canary, the engine's own client for measurements."""
         return [connection for number, connection in self.connections.items() if number != self.canary]
 
     def sessions(self, wall_minus_monotonic_ns: int) -> list[SessionState]:
         """Return the client sessions in the form in which the engine publishes them.
 
-        Their times are monotonic; `wall_minus_monotonic_ns` is added to make them Unix times.
+        Times of sessions are monotonic. `wall_minus_monotonic_ns` is added to make them Unix times in nanoseconds.
         """
         states = []
         for connection in self.clients():

@@ -34,13 +34,16 @@ _monotonic_ns: Final = time.monotonic_ns
 
 
 class Throttle:
-    """The limit on failed logins. After ten within a minute, an address cannot log in until the minute is over."""
+    """The limit on failed logins. After ten in a minute, an address cannot log in until the minute is over."""
 
     def __init__(self) -> None:
         self._failures: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
     def left(self, address: str, now_ns: int) -> int:
-        """Return how many more logins from the address may fail before it has to wait. `now_ns` is monotonic time."""
+        """Return how many more logins from the address may fail before the address has to wait.
+
+        `now_ns` is monotonic time.
+        """
         since_ns, failures = self._failures.get(address, (now_ns, 0))
         return _FAILURES - failures if now_ns - since_ns <= _WINDOW_NS else _FAILURES
 
@@ -55,7 +58,7 @@ class Throttle:
 
 
 class PasswordChecks:
-    """The thread of low priority that checks passwords, and the memory of passwords that were right before."""
+    """The thread of low priority that checks passwords. It remembers the passwords that were right before."""
 
     def __init__(self) -> None:
         self.verifier = Verifier()
@@ -66,33 +69,33 @@ class PasswordChecks:
 
 
 class Sessions(Protocol):
-    """The methods of Gateway that Login needs."""
+    """The methods of the class Gateway that the class Login needs."""
 
     connections: dict[int, Connection]
 
     def readable(self, connection: Connection) -> None:
-        """Read once from a socket with new bytes, and process them."""
+        """Read once from a socket with new bytes, and let the engine process them."""
 
     def process(self, connection: Connection, data: bytes, now_ns: int) -> int:
-        """Let the engine process bytes of a logged-in session. Return the number of OUCH messages."""
+        """Let the engine process bytes of a logged-in session. Return how many OUCH messages it has processed."""
 
     def logged_in(self, connection: Connection, number: int) -> None:
-        """Register the connection as that of the account with this number."""
+        """Register the connection as the connection of the account with this number."""
 
     def send(self, connection: Connection, data: bytes) -> None:
-        """Send bytes to the client, now or when it reads again."""
+        """Send bytes to the client, or queue them until the client reads again."""
 
     def catch_up(self, connection: Connection) -> None:
-        """Send older messages from the account's log."""
+        """Send older messages from the account's log to the client."""
 
     def drop(self, connection: Connection) -> None:
         """Close the connection."""
 
 
 class Login:
-    """The login of connections. It reads their bytes until the login has succeeded; from then on `gateway` reads them.
+    """The login of connections. It reads a connection's bytes until the login has succeeded; then `gateway` reads them.
 
-    The number of simultaneous password checks for one address is limited. It is at most the number of logins that may
+    The number of simultaneous password checks for one address is limited: it is at most the number of logins that may
     still fail. Further logins from the address wait. While they wait, their connections may be closed to make room for
     others.
     """
@@ -108,7 +111,7 @@ class Login:
         self.checks = PasswordChecks()
 
     def read(self, connection: Connection, data: bytes) -> None:
-        """Process bytes of a connection that is not logged in."""
+        """Process bytes of a connection that is not logged in yet."""
         try:
             if connection.awaits_proxy:
                 if not connection.session.proxy_header(data):
@@ -167,7 +170,8 @@ class Login:
     def _admit_waiting(self, address: str) -> None:
         """Continue with logins of this address that waited until another login was checked.
 
-        In one turn of the event loop at most _REFUSALS_A_TURN are continued, because to refuse a login takes time.
+        In one turn of the event loop at most _REFUSALS_A_TURN logins are continued, because to refuse a login takes
+        time.
         """
         waiting = self._waiting.get(address)
         if waiting is None:
@@ -210,7 +214,10 @@ class Login:
         self._loop.remove_reader(connection.descriptor)
 
     def _read_on(self, connection: Connection) -> bool:
-        """Read from the connection again. Return False if it is closed or the engine has failed."""
+        """Read from the connection again. It was not read while the login waited.
+
+        Return False if the connection is closed or the engine has failed.
+        """
         connection.checking = False
         if connection.closed or self._engine.failure:
             return False

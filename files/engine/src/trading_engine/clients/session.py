@@ -9,7 +9,7 @@ LOGIN_LIMIT_NS = 10_000_000_000
 
 
 class Session:
-    """The state of a connection. `account` is the account's number, -1 until the login is accepted.
+    """The state of a connection. `account` is the account's number, or -1 until the login is accepted.
 
     Times are monotonic. `rest` holds received bytes that are not a complete packet yet.
     """
@@ -24,7 +24,7 @@ class Session:
         self.silence_limit_ns = soupbintcp.SILENCE_LIMIT_NS
 
     def proxy_header(self, data: bytes) -> bool:
-        """Add bytes from a proxy, and return whether the PROXY header with the client's address is now complete.
+        """Add bytes that a proxy sent. Return whether the PROXY header with the client's address is complete.
 
         Bytes after the header are kept in `rest`. Raises WireError for a malformed header.
         """
@@ -36,9 +36,10 @@ class Session:
         return True
 
     def login_request(self, data: bytes) -> soupbintcp.LoginRequest | None:
-        """Add bytes from a client that has not logged in. Return its login request, or None while it is incomplete.
+        """Add bytes from a client that has not logged in.
 
-        Bytes after the request are kept in `rest`. Raises WireError for packets that the protocol does not allow.
+        Return the client's login request, or None while it is incomplete. Bytes after the request are kept in `rest`.
+        Raises WireError for packets that the protocol does not allow.
         """
         data = self.rest + data
         self.rest = b""
@@ -63,7 +64,10 @@ class Session:
         return None
 
     def timer(self, now_ns: int) -> str:
-        """Return "heartbeat" if one must be sent, "silent" if the client was silent for too long, else ""."""
+        """Return what is due now: "heartbeat" if one must be sent, "silent" if the client was silent for too long.
+
+        Return "" if nothing is due.
+        """
         if self.account < 0:
             return "silent" if now_ns - self.connected_ns > LOGIN_LIMIT_NS else ""
         if now_ns - self.received_ns > self.silence_limit_ns:
@@ -75,7 +79,7 @@ def first_number(request: soupbintcp.LoginRequest, session: str, first: int, las
     """Return the number of the first message to send after a login, or None if that message is not available.
 
     `session` is the name of the present session. `first` is the number of the oldest message that is still kept, and
-    `last` that of the newest message.
+    `last` is the number of the newest message.
     """
     if request.session not in ("", session):
         return None

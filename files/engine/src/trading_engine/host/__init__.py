@@ -1,1 +1,1 @@
-"""What the programs need from the kernel and systemd: clocks, timers, timestamps of packets, sockets, notifications."""
+"""Functions of the kernel and systemd that the programs need: clocks, timers, packet times, sockets, notifications."""

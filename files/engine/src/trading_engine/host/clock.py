@@ -1,7 +1,7 @@
 """The engine's clock, and the names of trading sessions, which contain the date.
 
-Engine time is in nanoseconds since midnight of the session's date. It never goes back. It exceeds 24 hours if the
-session is still open on the next date.
+The clock gives the engine time: nanoseconds since midnight of the session's date. This time never goes back. It exceeds
+24 hours if the session is still open on the next date.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ SESSIONS_A_DATE: Final = 36 * 36
 
 
 class SessionsUsedUpError(Exception):
-    """No session name of this date is left. The next date has unused names."""
+    """All session names of this date are used. A new name is available on the next date."""
 
 
 NOTICED_NS = 1_000_000
@@ -26,8 +26,8 @@ _LOOKS = 3
 class Clock:
     """The engine's clock. `anchor` sets it by the wall clock; from then on it follows the monotonic clock.
 
-    So it does not follow a step of the wall clock within a session. Otherwise times might go back, or orders might
-    expire too early. The step is only reported.
+    So it ignores a step of the wall clock within a session. Otherwise times might go back, or orders might expire too
+    early. The step is only reported.
     """
 
     def __init__(self, zone: tzinfo) -> None:
@@ -50,7 +50,7 @@ class Clock:
         self._noticed_ns = 0
 
     def at(self, monotonic_ns: int) -> int:
-        """Return the engine time of a monotonic time. It is never less than a time that was returned before."""
+        """Return the engine time that belongs to a monotonic time. It is never less than an earlier result."""
         now_ns = monotonic_ns + self._offset_ns
         if now_ns > self._last_ns:
             self._last_ns = now_ns
@@ -60,15 +60,16 @@ class Clock:
         return self.at(time.monotonic_ns())
 
     def deviation_ns(self) -> int:
-        """Return engine time minus the time of the wall clock. Both are counted from the same midnight.
+        """Return in nanoseconds how far the engine's clock is ahead of the wall clock.
 
-        It changes only when the wall clock is stepped. The kernel's gradual corrections affect both clocks alike.
+        The value changes only when the wall clock is stepped. The kernel's gradual corrections affect both clocks
+        alike.
         """
         monotonic_ns, wall_ns = _look()
         return self.at(monotonic_ns) - (wall_ns - self._midnight_ns)
 
     def noticed_step(self, deviation_ns: int) -> int:
-        """Return by how much the wall clock was stepped since the last step that this method returned.
+        """Return in nanoseconds by how much the wall clock was stepped since the last step that was returned.
 
         `deviation_ns` is the present deviation. The result is 0 if the step is less than NOTICED_NS.
         """
@@ -79,7 +80,7 @@ class Clock:
         return step_ns
 
     def is_over(self, day: str) -> bool:
-        """Return whether the present date is later than the session's date, with which `day` begins."""
+        """Return whether the session's date is over. The session's name `day` begins with that date."""
         return day[:8] < self.today()
 
     def today(self) -> str:
@@ -105,7 +106,7 @@ class Clock:
 
 
 def _look() -> tuple[int, int]:
-    """Return the monotonic time and the wall clock's time, both of the same moment."""
+    """Return two times of the same moment in nanoseconds: the monotonic time and the wall clock's time."""
     looks = [(time.monotonic_ns(), time.time_ns(), time.monotonic_ns()) for _ in range(_LOOKS)]
     # An interrupt between the readings of the two clocks would look like a step of the wall clock. So the clocks are
     # read several times. The attempt that took the shortest time was not interrupted.

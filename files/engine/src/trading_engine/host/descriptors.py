@@ -12,10 +12,10 @@ TRANSIENT: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR)
 
 
 def for_sockets() -> int:
-    """Return how many descriptors clients' connections may use.
+    """Return how many file descriptors clients' connections may use.
 
-    It is the limit of the process without the descriptors that the process keeps for its own files. It keeps a quarter
-    of the limit, but at most 1,024.
+    They get the limit of the process, minus the descriptors that the process keeps for its own files. These are a
+    quarter of the limit, but at most 1,024.
     """
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit == resource.RLIM_INFINITY:

@@ -14,9 +14,10 @@ _BASE36: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def run_prefix(time_s: float | None = None) -> bytes:
-    """Return seven characters that sort after the prefixes of all earlier runs.
+    """Return the seven characters with which the order tokens of a run begin.
 
-    They are the tenths of a second since 1970, at `time_s` or now, in base 36.
+    They are the tenths of a second since 1970, at `time_s` or now, in base 36. So they sort after those of all earlier
+    runs.
     """
     tenths = int((time.time() if time_s is None else time_s) * 10)
     digits = ""

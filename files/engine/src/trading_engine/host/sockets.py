@@ -23,7 +23,7 @@ def is_address(text: str) -> bool:
 
 
 def not_of_this_machine(address: str) -> str:
-    """Return why this machine cannot listen on a numeric address, "" if it can."""
+    """Return why this machine cannot listen on a numeric address, or "" if it can."""
     try:
         with socket.socket(family_of(address), socket.SOCK_STREAM) as probe:
             probe.bind((address, 0))

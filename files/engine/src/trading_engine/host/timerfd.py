@@ -21,7 +21,7 @@ class IntervalTimer:
     """A periodic timer. Its `descriptor` becomes readable each time that an interval has passed."""
 
     def __init__(self, interval_ns: int) -> None:
-        """Create and start the timer. Raises OSError."""
+        """Create the timer and start it. Raises OSError."""
         self._interval_ns = interval_ns
         self._next_ns = 0
         self.descriptor: int = _libc.timerfd_create(time.CLOCK_MONOTONIC, _FLAGS)

@@ -21,7 +21,10 @@ def enable(sock: socket.socket) -> None:
 
 
 def received_ns(ancillary: list[tuple[int, int, bytes]]) -> int:
-    """Return when the newest byte was received, in nanoseconds since 1970, from the ancillary data of recvmsg()."""
+    """Return when the kernel received the newest byte, in nanoseconds since 1970.
+
+    The argument is the ancillary data that recvmsg() returned.
+    """
     seconds, nanoseconds = _unpack(ancillary[0][2])
     received: int = seconds * 1_000_000_000 + nanoseconds
     return received

@@ -21,9 +21,9 @@ _NO_FIRM: Final = b"    "
 
 
 class Account(Owner):
-    """The state of one account. `out` holds the replies that are not sent yet, as SoupBinTCP packets in order.
+    """The state of one account in the matching core. `sequence` is the number of its last reply.
 
-    `sequence` is the number of the last reply.
+    `out` holds the replies that are not sent yet, as SoupBinTCP packets in order.
     """
 
     def __init__(self, number: int, name: str, settings: dict[str, Any]) -> None:
@@ -85,7 +85,10 @@ class Account(Owner):
         )
 
     def _begin_increasing(self) -> None:
-        """Change to increasing tokens during a day. Drop all tokens but the highest and those of live orders."""
+        """Begin to require increasing order tokens, during a day.
+
+        The account then keeps only its highest token and the tokens of its live orders.
+        """
         for shard in self._shards:
             for token in list(shard):
                 self.last_token = max(self.last_token, token)
@@ -94,7 +97,10 @@ class Account(Owner):
         self.tokens = self.open_orders
 
     def start_day(self) -> None:
-        """Reset tokens, the numbers of replies, and the counts for limits. The account must have no live order."""
+        """Reset the account for a new day: its tokens, the numbers of replies, and the counts for limits.
+
+        The account must have no live order.
+        """
         self.sequence = 0
         self.taken = 0
         self.last_token = b""
@@ -107,14 +113,14 @@ class Account(Owner):
         self._mask = 0
 
     def terms_of(self, raw: bytes) -> Terms:
-        """Return the terms that these bytes stand for. They are bytes 32 to 48 of an Enter Order."""
+        """Return the terms of an order, such as its time in force. The bytes are 32 to 48 of an Enter Order."""
         terms = self._terms.get(raw)
         if terms is None:
             terms = self._judge(raw)
         return terms
 
     def _judge(self, raw: bytes) -> Terms:
-        """Create the terms for these bytes, which are not in the table yet. Add them to the table and return them.
+        """Check new terms, given as these bytes of an Enter Order. Add them to the account's table and return them.
 
         If the firm is blank, the account's first MPID is used.
         """
@@ -136,7 +142,7 @@ class Account(Owner):
     def terms_after(self, before: Terms, changed: bytes) -> Terms:
         """Return the terms of an order that replaces an order with the terms `before`.
 
-        `changed` are the 10 bytes of a Replace Order with time in force, display, sweep and minimum quantity.
+        `changed` are 10 bytes of the Replace Order: time in force, display, sweep and minimum quantity.
         """
         terms = before.replacements.get(changed)
         if terms is None:
@@ -156,7 +162,7 @@ class Account(Owner):
         return self._shards[hash(token) & self._mask].get(token)
 
     def is_used(self, token: bytes) -> bool:
-        """Return whether the account has used the token today.
+        """Return whether the account has used the order token today.
 
         If its tokens must increase, all tokens up to the last one count as used.
         """
@@ -175,7 +181,7 @@ class Account(Owner):
                 self._split()
 
     def put(self, order: Order) -> None:
-        """Record the token of an order that is live now."""
+        """Record an order that is live from now on, under its token."""
         if self.increasing:
             self.last_token = order.token
         token = order.token
@@ -186,7 +192,7 @@ class Account(Owner):
             self._split()
 
     def drop(self, order: Order) -> None:
-        """Record that the order is no longer live."""
+        """Record that an order is no longer live."""
         shard = self._shards[hash(order.token) & self._mask]
         if self.increasing:
             del shard[order.token]
@@ -199,7 +205,7 @@ class Account(Owner):
         return len(self._shards)
 
     def live_tokens(self, shard: int, limit: int) -> list[bytes]:
-        """Return up to `limit` tokens of live orders in the dict with the index `shard`."""
+        """Return up to `limit` tokens of live orders, from the part of the table with the index `shard`."""
         found: list[bytes] = []
         for token, order in self._shards[shard].items():
             if order is not None:

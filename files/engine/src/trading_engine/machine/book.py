@@ -2,7 +2,7 @@
 
 The book only keeps the orders in this sequence; messages, counters and limits are elsewhere. The orders of one price
 form a linked list, so that a cancel or an execution takes constant time. Each side has a sorted list of its prices, in
-which the best one is the last.
+which the best price is the last.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _CENT_E4: Final = 100  # the tick for prices of a dollar or more, of symbols wit
 
 
 class Owner:
-    """The part of an account that matching reads and writes. Account is the only subclass."""
+    """The part of an account that the matching of orders reads and writes. Account is the only subclass."""
 
     def __init__(self, number: int, name: str) -> None:
         self.number = number
@@ -47,11 +47,11 @@ class Owner:
         self.exposure_e4 = 0
 
     def put(self, order: Order) -> None:
-        """Record that the order is live now."""
+        """Record an order that is live from now on."""
         raise NotImplementedError
 
     def drop(self, order: Order) -> None:
-        """Record that the order is no longer live."""
+        """Record that an order is no longer live."""
         raise NotImplementedError
 
 
@@ -124,10 +124,11 @@ class Level:
 
 
 class BookSide:
-    """The bids or the asks of a book. A level's key sorts by price, then displayed before hidden. The largest is best.
+    """One side of a book: all its bids or all its asks, in levels.
 
-    `best` is the last of `keys`. It is kept separately, because most orders need only this key. To read it from an
-    attribute takes one memory access instead of four.
+    A level has a key that sorts by price, then displayed before hidden. The largest key is the best. `best` is the last
+    of `keys`. It is stored separately, because most orders need only this key: one memory access reads it instead of
+    four.
     """
 
     __slots__ = ("best", "buy", "keys", "levels")
@@ -139,7 +140,7 @@ class BookSide:
         self.levels: dict[int, Level] = {}
 
     def add(self, order: Order) -> None:
-        """Add the order as the last of its level."""
+        """Add the order to the side, as the last order of its level."""
         price_e4 = order.price_e4
         hidden = order.terms.hidden
         key = 2 * price_e4 + 1 if self.buy else -2 * price_e4
@@ -167,7 +168,10 @@ class BookSide:
         order.level = level
 
     def remove(self, order: Order) -> None:
-        """Remove the order, which may have open shares. Its references to other orders and to its level are deleted."""
+        """Remove the order from the side, even if it has open shares.
+
+        The order's references to other orders and to its level are deleted.
+        """
         level = order.level
         assert level is not None
         older, newer = order.older, order.newer
@@ -194,7 +198,7 @@ class BookSide:
                 del keys[bisect_left(keys, key)]
 
     def best_displayed(self) -> Level | None:
-        """Return the best level of displayed orders, or None."""
+        """Return the best level that has displayed orders, or None."""
         index = len(self.keys) - 1
         while index >= 0:
             level = self.levels[self.keys[index]]
@@ -204,7 +208,10 @@ class BookSide:
         return None
 
     def crosses(self, price_e4: int) -> bool:
-        """Return whether the best order of this side, hidden or not, would trade at `price_e4`."""
+        """Return whether an order at `price_e4` could be executed against the best order of this side.
+
+        The best order may be a hidden one. The price is in 1/10,000 of the currency unit.
+        """
         return self.best >= (2 * price_e4 if self.buy else -2 * price_e4 - 1)
 
 
@@ -241,9 +248,9 @@ class Book:
         self.broken_head = FEED_BROKEN_HEAD + place
 
     def set_listing(self, restricted: bool, own_tick_e4: int, lot_shares: int) -> None:
-        """Set restriction, tick and lot size.
+        """Set the symbol's restriction, tick and lot size.
 
-        If the given tick is 0, the tick depends on the price. It is a cent from a dollar on, and 1/100 of a cent below.
+        If the given tick is 0, the tick depends on the price: it is a cent from a dollar on, and 1/100 of a cent below.
         """
         self.restricted = restricted
         self.own_tick_e4 = own_tick_e4
@@ -262,7 +269,7 @@ class Book:
 
 
 def orders_of(side: BookSide) -> list[Order]:
-    """Return all orders of the side, best first."""
+    """Return all orders of one side of a book, the best first."""
     orders = []
     for key in reversed(side.keys):
         order = side.levels[key].oldest

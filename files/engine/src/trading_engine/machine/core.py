@@ -63,7 +63,7 @@ _EXPIRIES_A_SLICE: Final = 64
 
 
 class Core(Matching):
-    """The matching core with all books and accounts. Its counters are only published: they affect no answer."""
+    """The matching core with all books and accounts. Its counters are only published: no answer depends on them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ class Core(Matching):
                 book.set_listing(True, book.own_tick_e4, book.lot_shares)
 
     def change(self, settings: dict[str, Any], time_ns: int) -> None:
-        """Change or add the accounts and symbols in `settings`, and restrict the symbols in its list "dropped".
+        """Change or add the accounts and symbols in `settings`. Restrict the symbols in its list "dropped".
 
         All other accounts and symbols stay as they are.
         """
@@ -140,14 +140,14 @@ class Core(Matching):
                 self._announce(book)
 
     def add_account(self, name: str, settings: dict[str, Any]) -> Account:
-        """Add an account with the next number, and return it."""
+        """Add an account, which gets the next number, and return it."""
         account = Account(len(self.by_number), name, settings)
         self.accounts[name] = account
         self.by_number.append(account)
         return account
 
     def add_book(self, stock: bytes, reference_price_e4: int) -> Book:
-        """Add a symbol with the next stock locate, and return its book."""
+        """Add a symbol, which gets the next number in market data (stock locate), and return its book."""
         book = Book(stock, len(self.books) + 1, reference_price_e4)
         self.books[stock] = book
         self.by_locate.append(book)
@@ -162,9 +162,9 @@ class Core(Matching):
         account.killed = killed
 
     def start_day(self, day: str, time_ns: int) -> None:
-        """Start the session named `day`, of 10 characters. The session before it must have ended.
+        """Start the session named `day`, a name of 10 characters. The session before it must have ended.
 
-        Tokens can be used again, and the numbers of replies and of market data begin at 1 again.
+        Order tokens can be used again, and the numbers of replies and of market data begin at 1 again.
         """
         self._set_time(time_ns)
         self.day = day
@@ -216,15 +216,16 @@ class Core(Matching):
         account.leaving = account.cancel_on_disconnect
 
     def expire(self, time_ns: int) -> None:
-        """Cancel orders whose time in force has ended, at most _EXPIRIES_A_SLICE of them."""
+        """Cancel orders whose time in force has ended. One call cancels at most _EXPIRIES_A_SLICE of them."""
         self._set_time(time_ns)
         for order in self.expiries.due(time_ns, _EXPIRIES_A_SLICE):
             self._kill(order, BY_EXPIRY)
 
     def cancel_orders(self, number: int, reason_and_tokens: bytes, time_ns: int) -> None:
-        """Cancel orders of an account. `reason_and_tokens` is a reason letter, then 14 bytes for each token.
+        """Cancel some orders of an account.
 
-        Tokens without a live order are ignored.
+        `reason_and_tokens` is a reason letter, followed by the order tokens of 14 bytes each. Tokens without a live
+        order are ignored.
         """
         self._set_time(time_ns)
         account = self.by_number[number]
@@ -260,7 +261,7 @@ class Core(Matching):
         """Process the complete packets at the start of `data`, which the account with this number sent.
 
         Return the number of bytes processed. If `close_reason` is not "" afterwards, the connection must be closed
-        after the replies. The reason is "logout", or it says what is malformed at the first byte that was not
+        after the replies are sent. The reason is "logout", or it says what is malformed at the first byte that was not
         processed.
         """
         self._set_time(time_ns)
@@ -518,7 +519,10 @@ class Core(Matching):
         self._settle(order, False)
 
     def recount_exposure(self) -> None:
-        """Compute the exposure of each account from its open orders, after a snapshot was loaded."""
+        """Compute the exposure of each account from its open orders, after a snapshot was loaded.
+
+        The exposure is the value of the open orders.
+        """
         for account in self.by_number:
             account.exposure_e4 = 0
         for book in self.books.values():

@@ -3,8 +3,8 @@
 They are computed once from the layouts in `wire/`. For speed, the core does not use the layouts themselves.
 
 A head is the constant start of a packet or of a message of market data. It has the length and the message's type
-letter. In a packet SoupBinTCP's type letter is between the two. The functions PACK_… and UNPACK_… are methods of
-`Struct` objects.
+letter. In a packet it also has SoupBinTCP's type letter between the two. The functions PACK_… and UNPACK_… are methods
+of `Struct` objects.
 """
 
 from __future__ import annotations
@@ -107,10 +107,10 @@ FEED_TRADING_ACTION_HEAD: Final = _feed_head("H")
 
 
 def _format(layout: Layout[Any], first: str, whole: tuple[tuple[str, str], ...] = ()) -> str:
-    """Return the `struct` format of a layout's fields from the field `first` on.
+    """Return the `struct` format for the fields of a layout from the field `first` on.
 
-    Each pair in `whole` names the first and last of several fields, which are one value of type bytes. The value of the
-    field `side` is the number of its letter, because numbers are compared faster than bytes.
+    Each pair in `whole` names the first and last of several fields that are read as one value of type bytes. The value
+    of the field `side` is the number of its letter, because numbers are compared faster than bytes.
     """
     names = [field.name for field in layout.fields]
     ends = dict(whole)

@@ -1,4 +1,4 @@
-"""The table of the orders whose time in force is a number of seconds. They are sorted by the second of their expiry."""
+"""The table of the orders whose time in force is a number of seconds, sorted by the second in which they expire."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ExpiryTable:
             bucket.pop(order.reference, None)
 
     def is_due(self, time_ns: int) -> bool:
-        """Return whether the second of the first bucket has come. The bucket may be empty."""
+        """Return whether the second of the first bucket has come. That bucket may be empty."""
         return bool(self._keys) and self._keys[0] // _BUCKETS_A_SECOND * _SECOND_NS <= time_ns
 
     def due(self, time_ns: int, limit: int) -> list[Order]:

@@ -1,4 +1,4 @@
-"""The inputs of the matching core. Each kind of input has a number in the journal, and a call of the core."""
+"""The inputs of the matching core. Each kind of input has a number in the journal and a method of the core."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class InputError(Exception):
 
 
 class Record(NamedTuple):
-    """A record of the journal: one input. `number` counts the records of all segments from 1.
+    """A record of the journal, which is one input. `number` counts the records of all segments, from 1.
 
     `account` is the number of the account, or 0 if the input concerns no account.
     """
@@ -46,8 +46,8 @@ class Record(NamedTuple):
 def apply_record(core: Core, record: Record) -> None:
     """Let the core process an input of the journal.
 
-    Raises InputError if this version does not know the kind of the input. Also raises it if the input is a read and the
-    core does not process all of its bytes.
+    Raises InputError if this version of the core does not know the kind of the input. Also raises it if the input is a
+    read of a client's bytes and the core does not process all of them.
     """
     kind, _, time_ns, account, payload = record
     if kind == READ:

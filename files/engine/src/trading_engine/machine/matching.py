@@ -42,10 +42,10 @@ class Matching(Outputs):
         self.executed_shares = 0
 
     def _take(self, taker: Order, contras: BookSide) -> bool:
-        """Execute the order `taker` against the other side's orders, as far as its price and terms allow.
+        """Execute the order `taker` against the orders of the other side, as far as its price and terms allow.
 
-        The taker must not rest in the book. Return False if it was cancelled, because of self-match prevention or
-        because it is post-only.
+        The taker must not rest in the book. Return False if it was cancelled. That happens if it would trade with an
+        order of its own firm or account (self-match prevention), or if it is post-only and would be executed at once.
         """
         account = taker.account
         terms = taker.terms
@@ -166,7 +166,7 @@ class Matching(Outputs):
                 self._feed_add(order)
 
     def _kill(self, order: Order, reason: bytes) -> None:
-        """Cancel a resting order."""
+        """Cancel a resting order, for this reason."""
         shares = order.open_shares
         book = order.book
         (book.bids if order.side == BUY else book.asks).remove(order)
@@ -199,7 +199,7 @@ class Matching(Outputs):
         self._canceled(order.account, order.token, decrement, reason)
 
     def _shrink(self, order: Order, decrement: int) -> None:
-        """Reduce the open shares of a resting order. It keeps its place in the queue."""
+        """Reduce the open shares of a resting order. The order keeps its place in the queue of its level."""
         if decrement == 0:
             return
         level = order.level
@@ -216,5 +216,8 @@ class Matching(Outputs):
 
 
 def _is_own(account: Owner, other: Owner) -> bool:
-    """Return whether self-match prevention applies between the two accounts."""
+    """Return whether self-match prevention treats the two accounts as one.
+
+    That is so if they are the same account, or of the same firm and the first has the setting for the whole firm.
+    """
     return other is account or (account.firm_wide and other.firm == account.firm)

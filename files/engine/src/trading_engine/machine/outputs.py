@@ -1,8 +1,8 @@
 """The outputs of the matching core: replies to accounts, and market data.
 
-The engine takes them at the end of a turn. Until then the replies are in the list `out` of each account, and the market
-data is in the list `feed`. `touched` lists the accounts that have replies. The time in each message is that of the
-input that caused it.
+The engine takes the outputs at the end of a turn of its event loop. Until then the replies are in the list `out` of
+each account, and the market data is in the list `feed`. `touched` lists the accounts that have replies. The time in
+each message is that of the input that caused it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _NO_PLACE: Final = bytes(4)  # stock locate and tracking number of messages with
 
 
 class Outputs:
-    """The outputs that the engine has not taken yet, and the counters of outputs."""
+    """The outputs that the engine has not taken yet, and counters of all outputs."""
 
     def __init__(self) -> None:
         self.touched: list[Owner] = []
@@ -47,7 +47,7 @@ class Outputs:
         self._accepted_head = b""
 
     def discard_outputs(self) -> None:
-        """Drop all outputs that were not taken. A replay does this when its outputs are not needed."""
+        """Drop all outputs that the engine has not taken. A replay does this when it does not need them."""
         for account in self.touched:
             account.out.clear()
             account.touched = False

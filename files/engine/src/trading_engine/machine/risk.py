@@ -37,7 +37,10 @@ _MAX_SHARES: Final = ouch.MAX_SHARES
 
 
 def check(account: Account, book: Book, side: int, shares: int, price_e4: int) -> int:
-    """Check an order with these fields. Return the letter of the reason to reject it, as a number; 0 accepts it."""
+    """Check an order with these fields against the account's limits and the symbol's state.
+
+    Return the letter of the reason to reject it, as a number, or 0 to accept it.
+    """
     if account.killed:
         return REJECT_KILLED
     if book.special:
@@ -69,7 +72,7 @@ def check(account: Account, book: Book, side: int, shares: int, price_e4: int) -
 
 
 def check_flow(account: Account, key: bytes, added_orders: int, added_e4: int, time_ns: int) -> int:
-    """Return the index in REFUSALS of the limit that the account would exceed with this order, or 0 if none.
+    """Return the limit that the account would exceed with this order, as an index in REFUSALS, or 0 for none.
 
     The limits are those on the rate, the number of open orders, the exposure and duplicates. `key` is the same for
     orders that are duplicates. `added_orders` is what the order adds to the number of open orders. `added_e4` is what

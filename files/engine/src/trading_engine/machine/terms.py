@@ -23,7 +23,7 @@ _CUSTOMERS: Final = b"RN "
 
 
 class Terms:
-    """The terms: time in force, firm, display, capacity, sweep, minimum quantity, cross, customer.
+    """The terms of an order: time in force, firm, display, capacity, sweep, minimum quantity, cross, customer.
 
     If the message has no firm, `firm` is the account's first MPID. The reply Accepted contains the terms as `head` and
     `tail`, with the order's reference number between them. `refusal` is 0 for valid terms, UNDECIDED, or the letter of

@@ -9,8 +9,8 @@ _NO_CONTROL: Final = re.compile(rb"[ -~\xa0-\xff]*").fullmatch
 
 
 def is_text(field: bytes) -> bool:
-    """Return whether the text has no control character of ISO 8859-1.
+    """Return whether the text has no control character of the character set ISO 8859-1.
 
-    Most texts pass the first test, which is the faster one.
+    The function has two tests. The first is faster, and most texts pass it.
     """
     return field.rstrip(b" ").isalnum() or _NO_CONTROL(field) is not None

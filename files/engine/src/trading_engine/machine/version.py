@@ -30,7 +30,7 @@ def is_compiled() -> bool:
 def code_of(source: str) -> str:
     """Return the source of a module without its comments, docstrings, imports and blank lines. Raises SyntaxError.
 
-    They are cut out of the text, because a digest of the parsed tree would depend on the version of Python.
+    These parts are cut out of the text, because a digest of the parsed tree would depend on the version of Python.
     """
     lines = source.splitlines()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
@@ -46,7 +46,7 @@ def code_of(source: str) -> str:
 
 
 def _blank(lines: list[str], statement: ast.stmt) -> None:
-    """Empty the lines of a statement. The formatter ruff puts each statement on lines of its own."""
+    """Replace the lines of a statement by empty lines. The formatter ruff puts each statement on lines of its own."""
     for row in range(statement.lineno - 1, statement.end_lineno or statement.lineno):
         lines[row] = ""
 

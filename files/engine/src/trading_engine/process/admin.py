@@ -2,7 +2,7 @@
 
 One socket is only for root and the engine's user, the other is for people. Every command that changes the market is an
 input in the journal, so that a replay does the same. The journal does not contain who gave the command; the log of the
-process does.
+engine's process does.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class AdminError(Exception):
 
 
 class Admin:
-    """Executes the commands of administrators.
+    """The object that executes the commands of administrators.
 
     `roll_day` is called for the command next-day: it ends the day and starts the next one. `end_session` is called with
     the number of an account whose client must be disconnected.
@@ -56,7 +56,7 @@ class Admin:
         self._reloading = False
 
     def begin_reload(self, request: dict[str, Any]) -> Reload:
-        """Return a new Reload. The caller then gives it the parts.
+        """Return a new Reload, which changes the configuration. The caller then gives it the parts.
 
         Raises AdminError if the engine has failed or another reload is running. Raises ReloadError if a restart is
         needed.
@@ -124,10 +124,11 @@ class Admin:
         }
 
     def _session_messages(self) -> int:
-        """Return how many replies all accounts together have got in this session, without the canary's account.
+        """Return how many replies all accounts together have got in this session.
 
-        It is 0 as long as only the canary has entered orders. The first message to each account, which says that the
-        session has begun, is not counted.
+        The replies to the canary, the engine's own client, are not counted. The first message to each account, which
+        says that the session has begun, is not counted either. So the result is 0 as long as only the canary has
+        entered orders.
         """
         accounts = (account for name, account in self._engine.core.accounts.items() if name != CANARY_ACCOUNT)
         return sum(max(0, account.sequence - 1) for account in accounts)
@@ -152,11 +153,12 @@ class Admin:
 
 
 class AdminProtocol(asyncio.Protocol):
-    """One connection. It reads a line with a command, sends the answer, and is closed.
+    """One connection to an administration socket. It reads a command, sends the answer, and is closed.
 
-    A reload has several lines. Each line is processed in a turn of the event loop of its own. While lines are waiting,
-    no more lines are read. An error in a reload is answered only after the last line. The client still sends until
-    then, so an earlier answer could be lost. A person who may not reload is answered at once.
+    A command is a line of JSON. Only a reload has several lines. Each line is processed in a turn of the event loop of
+    its own. While lines are waiting, no more lines are read. An error in a reload is answered only after the last line,
+    because the client sends until then, and an earlier answer could be lost. A person who may not reload is answered at
+    once.
     """
 
     def __init__(self, admin: Admin, loop: asyncio.AbstractEventLoop, visitors: Visitors) -> None:
@@ -278,7 +280,7 @@ class AdminProtocol(asyncio.Protocol):
         self._say(answer)
 
     def _say(self, answer: dict[str, Any]) -> None:
-        """Log who gave which command and whether it was done. A `status` that was answered is not logged."""
+        """Log who gave which command, and whether the command was done. An answered `status` is not logged."""
         if self._asked.get("command") == "status" and "error" not in answer:
             return
         what = " ".join(_shown(self._asked.get(key, "")) for key in ("command", "name", "match")).strip()
@@ -372,7 +374,7 @@ def _is_symbol(name: str, engine: Engine) -> bool:
 
 
 def _bust_of(request: dict[str, Any], engine: Engine) -> dict[str, Any]:
-    """Return the match and the parties of a bust. Raises AdminError if they are wrong.
+    """Return the match number and the parties of the trade to break (bust). Raises AdminError if they are wrong.
 
     Everything that the core assumes is checked here. An exception in the core would leave the command half done.
     """

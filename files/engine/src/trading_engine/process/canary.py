@@ -3,13 +3,13 @@
 So the latency is also measured while no client trades, and independently of how well clients work. The canary logs in
 over the loopback interface like a client, and enters immediate-or-cancel orders that cannot trade.
 
-A round trip begins when the order is due, by a timer of the kernel. It ends when the kernel receives the answer. So it
-contains all times for which a client would wait: for other clients' orders, stalls and the journal. It does not contain
-the time that the canary itself needs for the answer. If the engine is stalled when an order is due, the order is sent
-late. The round trip still begins at the due time.
+A measured time begins when the order is due, by a timer of the kernel. It ends when the kernel receives the answer. So
+it contains all times for which a client would wait: for other clients' orders, stalls and the journal. It does not
+contain the time that the canary itself needs for the answer. If the engine is stalled when an order is due, the order
+is sent late, but the measured time still begins when it was due.
 
 While the engine refuses orders because the journal has no space, the canary enters none, because each would need more
-space. An error in this module only ends the canary's session. It is counted, and does not affect trading.
+space. An error in this module only ends the canary's session. The error is counted, and does not affect trading.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _UNLIMITED = Limits(0, 0, 0, 0, 0, 0, 0, 0)
 
 
 def with_account(config: EngineConfig) -> tuple[EngineConfig, str]:
-    """Return the configuration with the canary's account, and the password of that account.
+    """Return a copy of the configuration with an account for the canary, and the password of that account.
 
     The password is random, and only this process knows it.
     """
@@ -54,7 +54,10 @@ def with_account(config: EngineConfig) -> tuple[EngineConfig, str]:
 
 
 class Canary:
-    """The canary. It stays logged in as long as the engine runs, and logs in again after an error."""
+    """The canary, a client inside the engine that measures the latency of its own orders.
+
+    It stays logged in as long as the engine runs, and logs in again after an error.
+    """
 
     def __init__(
         self,
@@ -102,7 +105,7 @@ class Canary:
     async def _session(self) -> None:
         """Log in and enter orders until the session ends.
 
-        Returns when the engine ends the session. When an exception ends it, raises that exception.
+        Returns when the engine ends the session. If the session ends by an exception, raises that exception.
         """
         with socket.socket(
             family_of(self._address[0]), socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
@@ -135,7 +138,7 @@ class Canary:
                     return splitter
 
     def _order(self, sock: socket.socket, timer: IntervalTimer, ended: asyncio.Future[None]) -> None:
-        """Send an order when the timer has expired. If it has expired several times since the last call, send only one.
+        """Send an order when the timer has expired. If the timer has expired several times meanwhile, send only one.
 
         Raises TimeoutError if an order was not answered within PATIENCE_NS.
         """
@@ -181,9 +184,9 @@ class Canary:
 
 
 def _number_of(token: bytes) -> int:
-    """Return the number in an order token of the canary, or 0 for another token.
+    """Return the number in an order token of the canary, or 0 for a token that another client has made.
 
-    The account may have been used by another client before.
+    Another client may have used the account before.
     """
     try:
         return int(token or b"0", 16)
@@ -192,7 +195,7 @@ def _number_of(token: bytes) -> int:
 
 
 def _until(ended: asyncio.Future[None], step: Callable[..., None], *arguments: object) -> None:
-    """Call `step` unless `ended` is done. If `step` raises an exception, store the exception in `ended`."""
+    """Call `step`, unless the future `ended` is done. If `step` raises an exception, store the exception in `ended`."""
     if not ended.done():
         try:
             step(*arguments)
@@ -203,6 +206,6 @@ def _until(ended: asyncio.Future[None], step: Callable[..., None], *arguments: o
 def reachable(address: tuple[str, int]) -> tuple[str, int]:
     """Return the address and port at which a process of this host can connect to the engine.
 
-    It is the loopback address if the engine listens on all addresses. Otherwise it is the engine's address.
+    If the engine listens on all addresses, the address is the loopback address. Otherwise it is the engine's address.
     """
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address[0], address[0]), address[1]  # noqa: S104

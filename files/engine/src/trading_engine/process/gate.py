@@ -1,7 +1,7 @@
 """The checks of a newly started release before order entry is opened. The command `trading-engine gate` makes them.
 
 The running engine must be of the same version as this command, and must not have failed. Its state must be that of the
-snapshot which the engine before it wrote. An order of a test account must be rejected because order entry is closed.
+snapshot that the previous engine wrote. An order of a test account must be rejected because order entry is closed.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class GateError(Exception):
 def check(config: EngineConfig, account: str, password: str) -> dict[str, Any]:
     """Check the running engine. Return its version, its number of open orders, and the letter of a rejection.
 
-    The rejection is that of an order of `account`, which is tried. It remains in the account's log of replies. Raises
-    GateError.
+    The check tries to enter an order for `account`, and the engine must reject it. The letter is the reason of this
+    rejection, which remains in the account's log of replies. Raises GateError when a check fails.
     """
     try:
         status = admin.ask(config.admin_socket, {"command": "status"})
@@ -69,9 +69,10 @@ def _check_status(status: dict[str, Any], directory: Path) -> None:
 
 
 def _answer(config: EngineConfig, account: str, password: str, symbol: Symbol) -> str:
-    """Enter an order, and return the letter of its rejection, or the type of the message if it is not rejected.
+    """Enter an order, and return the letter of the reason why it was rejected.
 
-    Raises OSError or WireError if there is no valid answer.
+    If it is not rejected, return the type of the message that came. Raises OSError or WireError if there is no valid
+    answer.
     """
     address = reachable((config.order_entry.address, config.order_entry.port))
     token = run_prefix().decode("ascii").ljust(ouch.TOKEN_BYTES, "0")

@@ -9,7 +9,7 @@ _CURRENT_AND_FUTURE = 3  # MCL_CURRENT | MCL_FUTURE, <sys/mman.h>
 
 
 def lock_memory() -> bool:
-    """Lock all present and future pages in memory, and return whether that was done.
+    """Lock all present and future pages of this process in memory. Return whether that was done.
 
     It is done only if the process has no limit on locked memory. With a limit, a later allocation might fail.
     """

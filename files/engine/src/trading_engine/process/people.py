@@ -1,8 +1,8 @@
 """The person who has connected to an administration socket, and the commands that this person may give.
 
-The kernel reports the user and the groups of the process that connected. The role follows from these groups, and not
-from anything that the process sends. The ids of the groups are looked up once, at the start. The name of a user is
-looked up when the user first connects, which delays clients once, and is then kept.
+The kernel reports the user and the groups of the process that connected. The person's role follows from these groups,
+and not from anything that the process sends. The ids of the groups are looked up once, at the start. The name of a user
+is looked up when the user first connects, and is then kept. This delays clients once.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PEOPLE_VARIABLE = "TRADING_ADMIN_PEOPLE"
 
 
 def socket_of(partition: str) -> Path:
-    """Return the path of the administration socket for people, of this partition's engine.
+    """Return the path of the administration socket for people, for the engine of this partition.
 
     On a host with one engine `partition` is "". Raises ValueError for a text that cannot be the name of a partition.
     """
@@ -47,7 +47,7 @@ _MOST_BYTES = 1024  # the largest size that Python's getsockopt() allows
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A user's name and role. The role is a key of _COMMANDS, EVERYTHING, or "" for a user without a role."""
+    """A user's name and role. The role is a key of _COMMANDS, or EVERYTHING, or "" for a user without a role."""
 
     name: str
     role: str
@@ -57,7 +57,10 @@ class Person:
 
 
 def roles_by_group() -> dict[int, str]:
-    """Return group id → role, the role with the most rights first. Groups that do not exist are left out."""
+    """Return a dictionary: group id → role. The role with the most rights is first.
+
+    Groups that do not exist on this host are left out.
+    """
     roles: dict[int, str] = {}
     for name, role in _GROUPS.items():
         try:
@@ -68,7 +71,7 @@ def roles_by_group() -> dict[int, str]:
 
 
 def person_at(connection: socket.socket, roles: Mapping[int, str]) -> Person:
-    """Return the user of the process that connected. The role is the first in `roles` whose group the process has.
+    """Return the person whose process has connected. The role is the first in `roles` whose group the process has.
 
     Root and the engine's user have the role EVERYTHING. Raises OSError when the kernel does not report the user.
     """

@@ -42,7 +42,7 @@ class ReloadError(Exception):
 
 
 def parts_of(config: EngineConfig) -> Iterator[dict[str, Any]]:
-    """Yield the parts of a reload to this configuration, each as the content of a JSON line.
+    """Yield the parts of a reload that changes the engine to this configuration, each as a value for a JSON line.
 
     The first part has the settings that a reload cannot change. Firms, accounts, symbols and an end mark follow.
     """
@@ -68,20 +68,24 @@ def _parts(key: str, items: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]
 
 
 def _firms(firms: Firms) -> Iterator[dict[str, Any]]:
-    """Yield each firm with its MPIDs. A firm with many MPIDs is yielded several times, each time with some of them."""
+    """Yield each firm with its MPIDs, its ids in market data.
+
+    A firm with many MPIDs is yielded several times, each time with some of them.
+    """
     for name, mpids in firms.mpids.items():
         for some in _slices(mpids, _MPIDS_A_SLICE):
             yield {"name": name, "mpids": some}
 
 
 class Reload:
-    """A reload. Call `take` with each part, then run the iterator `steps`, one step in each turn of the event loop.
+    """One reload of the configuration by the running engine.
 
-    After the last step, `answer` says what was changed.
+    Call `take` with each part. Then run the iterator `steps`, one step in each turn of the event loop. After the last
+    step, `answer` says what was changed.
     """
 
     def __init__(self, engine: Engine, end_session: Callable[[int], None], request: dict[str, Any]) -> None:
-        """Begin with the first part, `request`. Raises ReloadError if it has a change that needs a restart."""
+        """Begin the reload with its first part, `request`. Raises ReloadError if a change in it needs a restart."""
         self._engine = engine
         self._end_session = end_session
         fixed, default = request.get("fixed"), request.get("default_firm")
@@ -98,7 +102,10 @@ class Reload:
         self.answer: dict[str, Any] = {}
 
     def take(self, part: dict[str, Any]) -> None:
-        """Add the firms, accounts and symbols of a part. Raises ReloadError if they are malformed or repeated."""
+        """Add the firms, accounts and symbols of the next part.
+
+        Raises ReloadError if they are malformed or repeated.
+        """
         for values in _list_of(part, "firms"):
             firm, mpids = values.get("name"), values.get("mpids")
             if not isinstance(firm, str) or not are_mpids(mpids):
@@ -196,7 +203,7 @@ class Reload:
         }
 
     def _has_to_go(self, name: str) -> bool:
-        """Return whether an account of the core that is not in the new configuration has to be removed now.
+        """Return whether an account that is not in the new configuration has to be removed now.
 
         The core keeps all accounts that it ever had. Most accounts that are not in the configuration were removed by an
         earlier reload or start.
@@ -215,7 +222,7 @@ class Reload:
     def _drop(self, dropped: list[str], before: dict[str, Symbol]) -> Iterator[None]:
         """Restrict the symbols that are not in the new configuration. This is the reload's first change.
 
-        If one of these symbols has got an open order in the meantime, undo the restriction of all and raise
+        If one of these symbols has got an open order in the meantime, undo the restriction of all of them and raise
         ReloadError.
         """
         done: list[str] = []
@@ -231,7 +238,7 @@ class Reload:
             yield
 
     def _open_one(self, names: list[str]) -> str:
-        """Return the first of the symbols that has an open order, or "" if none has."""
+        """Return the first of the symbols that has an open order, or "" if no symbol has one."""
         for name in names:
             book = self._engine.core.books[name.encode("ascii").ljust(_SYMBOL_BYTES)]
             if book.bids.keys or book.asks.keys:
@@ -275,7 +282,7 @@ def _list_of(part: dict[str, Any], key: str) -> list[dict[str, Any]]:
 
 
 def _account_of(name: str, values: dict[str, Any]) -> Account:
-    """Return the account with these values. Raises ReloadError if they are malformed.
+    """Return the account with these values from a part of a reload. Raises ReloadError if they are malformed.
 
     Everything that the core assumes is checked here. An exception in the core would leave a change half done.
     """

@@ -1,7 +1,7 @@
-"""The command `trading-engine seal`, for an engine that has crashed.
+"""The command `trading-engine seal`, which writes a snapshot after a crash of the engine.
 
-It writes the snapshot that a clean stop would have written. Other versions of the engine can continue from a snapshot,
-but not from a journal.
+A clean stop would have written the same snapshot. Other versions of the engine can continue from a snapshot, but not
+from a journal.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from trading_engine.settings.config import EngineConfig
 
 
 def seal(config: EngineConfig) -> int:
-    """Start the engine without clients and stop it cleanly. Return how many records it replayed. Raises StartError."""
+    """Write a snapshot: start the engine without clients, and stop it cleanly. Return how many records it replayed.
+
+    Raises StartError when the engine cannot start.
+    """
     loop = asyncio.new_event_loop()
     try:
         engine = Engine(config, loop)

@@ -24,7 +24,7 @@ class SelfCheckError(Exception):
 
 
 def check() -> dict[str, Any]:
-    """Return the results: whether the engine is compiled, how many modules are compiled, and those of `tools.replay`.
+    """Check this release, and return what was found: `tools.replay`'s results, and how much of the engine is compiled.
 
     Raises SelfCheckError if a check fails.
     """
@@ -38,7 +38,10 @@ def check() -> dict[str, Any]:
 
 
 def _import_all(package: str) -> list[str]:
-    """Import every module of the package, and return the names of those that are compiled. Raises SelfCheckError."""
+    """Import every module of the package, and return the names of those that are compiled.
+
+    Raises SelfCheckError when a module cannot be imported.
+    """
     compiled = []
     directory = Path(str(_import(package).__file__)).parent
     for source in sorted(directory.rglob("*.py")):

@@ -40,7 +40,7 @@ _TICKS_A_SECOND = 20
 
 
 def run(config: EngineConfig) -> int:
-    """Run the engine until SIGTERM or SIGINT, then return 0. Raises StartError."""
+    """Run the engine until SIGTERM or SIGINT, then return 0. Raises StartError when the engine cannot start."""
     loop: asyncio.AbstractEventLoop = (
         uvloop.new_event_loop() if config.event_loop == "uvloop" else asyncio.new_event_loop()
     )
@@ -69,7 +69,10 @@ class Server:
         self._admin_servers: dict[Path, asyncio.AbstractServer] = {}
 
     def run(self) -> int:
-        """Start the engine, run it until SIGTERM or SIGINT, and stop it. Return 0. Raises StartError."""
+        """Start the engine, run it until SIGTERM or SIGINT, and stop it. Return 0.
+
+        Raises StartError when the engine cannot start.
+        """
         config, loop = self._config, self._loop
         self._engine.lock()
         try:
@@ -140,10 +143,10 @@ class Server:
         return 0
 
     def _serve_admin(self, commands: Admin) -> None:
-        """Listen on the administration socket for root and the engine's user. If configured, also serve people.
+        """Listen on the administration socket for root and the engine's user, and, if configured, on that for people.
 
-        The socket for people is another one. Raises StartError if the first socket cannot be used. An error of the
-        socket for people is only reported, because root can still administer the engine.
+        Raises StartError if the first socket cannot be used. An error of the socket for people is only reported,
+        because root can still administer the engine.
         """
         paths = {self._config.admin_socket: "[admin]"}
         if for_people := os.environ.get(PEOPLE_VARIABLE):
@@ -168,14 +171,17 @@ class Server:
         return Canary(self._loop, address, symbol, password, self._stats, lambda: core.accepting, last_token)
 
     def _spin(self) -> None:
-        """Schedule this method again in each turn, so that the event loop never sleeps (busy polling).
+        """Do nothing, and schedule this method again in each turn, so that the event loop never sleeps (busy polling).
 
         A process that sleeps must be woken up for new input, which takes time.
         """
         self._loop.call_soon(self._spin)
 
     def _unexpected(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Set the state FAILED after an unexpected exception: the core may be wrong, so nothing more may be sent."""
+        """Set the state FAILED after an unexpected exception.
+
+        The core may be wrong then, so nothing more may be sent.
+        """
         error = context.get("exception")
         self._engine.fail(f"internal error: {error!r}" if error else f"internal error: {context.get('message')}")
         loop.default_exception_handler(context)

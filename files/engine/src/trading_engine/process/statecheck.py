@@ -1,6 +1,6 @@
-"""The command `trading-engine check-state`.
+"""The command `trading-engine check-state`, which checks the newest snapshot by a replay of the journal.
 
-It checks that the newest snapshot has the same state as a replay of the journal before it.
+The snapshot must have the same state as the replay.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from trading_engine.storage.snapshot import SnapshotError, SnapshotHead
 
 
 def check_state(directory: Path) -> str:
-    """Check the newest snapshot in the journal's directory, and return a text with the result. No file is changed.
+    """Check the newest snapshot in the journal's directory by a replay, and return a text with the result.
 
-    The replay begins at the previous snapshot or, if there is none, at the first record. If something could not be
-    compared, the text says what and why. Raises SnapshotError if the states differ, JournalError for a damaged journal.
+    No file is changed. The replay begins at the previous snapshot or, if there is none, at the first record. If
+    something could not be compared, the text says what and why. Raises SnapshotError if the states differ, JournalError
+    for a damaged journal.
     """
     good = _good_snapshots(directory)
     if not good:
@@ -59,7 +60,10 @@ def check_state(directory: Path) -> str:
 
 
 def _good_snapshots(directory: Path) -> list[tuple[Path, SnapshotHead]]:
-    """Return the paths and heads of all undamaged snapshots, oldest first."""
+    """Return the paths and heads of all undamaged snapshots, oldest first.
+
+    A head is the position in the journal that a snapshot belongs to.
+    """
     good = []
     for path in snapshot.files(directory):
         try:

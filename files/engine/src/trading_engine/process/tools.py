@@ -50,10 +50,10 @@ def verify(directory: Path) -> Iterator[str]:
 
 
 def check_journal(directory: Path) -> int:
-    """Return the number of the last record, after which an engine of this version would continue.
+    """Check whether an engine of this version could continue from the journal. Return its last record's number.
 
-    Raises JournalError or SnapshotError if it could not continue. The records are read but not replayed, so this is
-    faster than a start. No file is changed.
+    Raises JournalError or SnapshotError if the engine could not continue. The records are read but not replayed, so
+    this is faster than a start. No file is changed.
     """
     tail = Tail(directory, newest_snapshot(directory, Core(), []), MACHINE_VERSION)
     for _ in tail:
@@ -62,11 +62,11 @@ def check_journal(directory: Path) -> int:
 
 
 def replay(directory: Path, version: str | None = MACHINE_VERSION) -> dict[str, Any]:
-    """Replay the journal from the oldest possible state on.
+    """Replay the journal from the oldest possible state on, and return figures about the replay.
 
-    Return counts of records and messages, the speed, and digests (SHA-256). There is a digest of each account's
+    These are counts of records and messages, the speed, and digests (SHA-256). There is a digest of each account's
     replies, of the market data and of the final state. If `version` is None, any version of the core may have written
-    the journal. Raises JournalError or SnapshotError.
+    the journal. Raises JournalError or SnapshotError when the journal or a snapshot cannot be used.
     """
     core = Core()
     head = oldest_state(directory, core)
@@ -100,8 +100,8 @@ def replay(directory: Path, version: str | None = MACHINE_VERSION) -> dict[str, 
 def oldest_state(directory: Path, core: Core) -> SnapshotHead:
     """Load into `core` the oldest snapshot after which all segments exist, and return its head.
 
-    If the journal's very first segment exists, load nothing and return NOTHING. Raises SnapshotError if there is no
-    such snapshot.
+    The head is its position in the journal. If the journal's very first segment exists, load nothing and return
+    NOTHING. Raises SnapshotError if there is no such snapshot.
     """
     files = journal.segments(directory)
     oldest = int(files[0].stem) if files else 1
@@ -126,9 +126,9 @@ def snapshot_at_idle(directory: Path) -> Path | None:
 
 
 def parties_of(directory: Path, match: int) -> list[list[str]]:
-    """Return [account, token, symbol] of each of the two orders in the trade with this match number.
+    """Return [account, token, symbol] for each of the two orders in the trade with this match number.
 
-    They are found in the logs of replies of each account's newest session. Raises OSError.
+    They are found in the logs of replies of each account's newest session. Raises OSError when a log cannot be read.
     """
     found = []
     for account in sorted((directory / "replies").iterdir()):

@@ -1,4 +1,4 @@
-"""The limits on the connections and on the log of one administration socket."""
+"""The limits for one administration socket: on its connections, and on the log of the commands."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ _QUIET_S = 1.0
 
 
 class Visitors:
-    """The number of connections of each person to one socket, and the log of their commands.
+    """The people who are connected to one administration socket, and the log of their commands.
 
-    The limits do not apply to root and the engine's user, so that no person can prevent their connections.
+    The number of connections of each person is limited. Root and the engine's user have no limit, so that no person can
+    prevent their connections.
     """
 
     def __init__(self, roles: Mapping[int, str], now: Callable[[], float]) -> None:
-        """`roles` maps the ids of groups to roles. `now` returns a monotonic time in seconds."""
+        """`roles` maps ids of groups to roles. `now` is a function that returns a monotonic time in seconds."""
         self.roles = roles
         self._now = now
         self._here: Counter[str] = Counter()
@@ -31,9 +32,9 @@ class Visitors:
         self._left_out = 0
 
     def admit(self, person: Person) -> bool:
-        """Return whether the person may open another connection, and count it if so.
+        """Return whether the person may open another connection. If so, count the connection.
 
-        If it returns True, `leave` must be called when the connection ends.
+        The caller must then call `leave` when the connection ends.
         """
         if person.role == EVERYTHING:
             return True
@@ -48,7 +49,7 @@ class Visitors:
             self._here += Counter()  # removes people without a connection
 
     def log(self, text: str, refused: bool) -> None:
-        """Print the text to standard error, but at most one refusal a second.
+        """Print the text to standard error. Refusals are printed at most once a second.
 
         Printing may have to wait for the reader of standard error, and clients are not served meanwhile.
         """

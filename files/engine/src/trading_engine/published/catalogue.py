@@ -1,8 +1,8 @@
 """The catalogue of all numbers that the engine publishes. It has the name, kind, unit, meaning and source of each.
 
-The positions in the shared memory, the metrics of /metrics, files/metrics.yml and docs/metrics.md are made from it. A
-number's place in the order is its position in the shared memory. So a new counter or gauge is added after all others of
-its kind.
+The positions in the shared memory, the metrics of /metrics, files/metrics.yml and docs/metrics.md are made from this
+catalogue. A number's place in the order is its position in the shared memory. So a new counter or gauge is added after
+all others of its kind.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ STALL_CAUSES: Final = ("gc", "read", "write", "snapshot", "timers", "publish")
 
 @dataclass(frozen=True)
 class Number:
-    """One number, which has a position in the shared memory.
+    """One number that the engine publishes. It has a position in the shared memory.
 
     `taken` says from where Stats copies the value: `object.attribute` or `object.attribute[index]`. It is "" if the
     engine sets the value itself. `label` is the value of the metric's label, if the metric consists of several numbers.
@@ -470,7 +470,7 @@ HISTOGRAM_METRICS: Final = (
 
 
 def numbers(metrics: Iterable[Metric]) -> tuple[Number, ...]:
-    """Return the numbers of all these metrics. Their order is that of the metrics."""
+    """Return the numbers of all these metrics, in the order of the metrics."""
     return tuple(number for metric in metrics for number in metric.numbers)
 
 

@@ -1,9 +1,9 @@
 """Control of Python's garbage collector, so that its pauses stay short however many orders rest in the book.
 
-Each collection examines only the objects that are new since the last one. Those that survive are frozen
+Each collection examines only the objects that are new since the last collection. Objects that survive are frozen
 (`gc.freeze`), and no later collection examines them. The pause grows with the number of new objects, so there is a
 collection after each MESSAGES messages, and every 100 ms. Orders form no reference cycles, so they never need a
-collection; it is for all other objects.
+collection. The collections are for all other objects.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ MESSAGES = 1_000  # a collection after so many new orders takes about half a mil
 
 
 class Garbage:
-    """The control of this process's collector. It publishes the pauses. Pauses over STALL_NS are reported as stalls."""
+    """The control of this process's garbage collector.
+
+    It publishes the lengths of the pauses. Pauses over STALL_NS are reported as stalls.
+    """
 
     def __init__(self, stats: Stats) -> None:
         self._stats = stats
@@ -33,7 +36,10 @@ class Garbage:
         gc.disable()
 
     def after(self, messages: int) -> None:
-        """Count `messages` answered messages. Collect when MESSAGES or more were counted since the last collection."""
+        """Count `messages` further answered messages, and collect garbage if they are enough.
+
+        They are enough if MESSAGES or more were counted since the last collection.
+        """
         self._left -= messages
         if self._left <= 0:
             self.collect()
@@ -41,12 +47,12 @@ class Garbage:
     def begin_second(self) -> None:
         """Begin a new second, for the published value "longest recent pause".
 
-        The published value covers this second and the one before, so that a reader once a second misses no pause.
+        The value covers this second and the second before. So a reader that reads once a second misses no pause.
         """
         self._longest_before_ns, self._longest_ns = self._longest_ns, 0
 
     def collect(self) -> None:
-        """Collect the new objects and freeze those that survive."""
+        """Collect garbage among the new objects, and freeze the objects that survive."""
         self._left = MESSAGES
         begun_ns = time.monotonic_ns()
         gc.collect(0)

@@ -41,7 +41,7 @@ def middle_ns(bucket: int) -> float:
 
 
 class Histogram:
-    """The histogram that the engine writes. It is never reset; readers compute a window from two readings."""
+    """The histogram that the engine writes. It is never reset: readers subtract two readings to get a period."""
 
     def __init__(self) -> None:
         self.counts = array("Q", bytes(8 * BUCKETS))
@@ -49,7 +49,7 @@ class Histogram:
         self.maximum_ns = 0
 
     def record(self, duration_ns: int, times: int = 1) -> None:
-        """Record a duration `times` times.
+        """Record that a duration occurred `times` times.
 
         The engine calls this twice for each read of a socket. So the code of `bucket_of` is repeated here instead of a
         call, which saves a third of the time.
@@ -81,9 +81,9 @@ class Distribution:
         return sum(self.counts)
 
     def since(self, earlier: Distribution) -> Distribution:
-        """Return what was recorded after the reading `earlier`.
+        """Return the distribution of what was recorded after the earlier reading `earlier`.
 
-        Only `maximum_ns` covers the whole time.
+        Only `maximum_ns` covers the whole time since the start.
         """
         return Distribution(
             [now - before for now, before in zip(self.counts, earlier.counts, strict=True)],

@@ -70,11 +70,12 @@ class RingError(Exception):
 class RingWriter:
     """The writer of the ring, in the engine.
 
-    Call `begin` for each session, `write` in each turn, `publish` now and then.
+    Call `begin` for each session, `write` in each turn of the event loop, and `publish` after each write of the log
+    file.
     """
 
     def __init__(self, path: Path, bell: Path) -> None:
-        """Create a new ring and replace the old file by it, and open the bell. Raises OSError."""
+        """Create a new ring, which replaces the old file, and open the bell, a named pipe. Raises OSError."""
         fresh = path.with_name(f".{path.name}.{os.getpid()}")
         descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
@@ -94,7 +95,7 @@ class RingWriter:
         os.rename(fresh, path)
 
     def begin(self, session: str, next_sequence: int) -> None:
-        """Begin a session, whose next message has the number `next_sequence`."""
+        """Begin a session in the ring. Its next message has the number `next_sequence`."""
         self._session = session.encode("ascii")
         self._next = next_sequence
         self._epoch += 1
@@ -103,7 +104,7 @@ class RingWriter:
     def write(self, data: bytes, count: int) -> None:
         """Write a record with `count` messages, which are in `data` in the format of the log file.
 
-        The orders that caused the messages must be in the journal before.
+        The orders that caused the messages must already be in the journal.
         """
         first = self._next
         self._next = first + count
@@ -129,13 +130,13 @@ class RingWriter:
     def take_times(self, into: Histogram) -> None:
         """Copy the delays that the feed has measured into the histogram `into`.
 
-        The feed may write at the same time. Its counters only grow, so the copy lacks at most what the feed has just
+        The feed may write at the same time. Its counters only grow. So the copy can only lack what the feed has just
         added.
         """
         _take_times(self._map, into)
 
     def close(self) -> None:
-        """Close the ring. The file stays, with a mark by which a reader sees that no more records will come."""
+        """Close the ring. Its file stays, with a mark that tells readers that no more records will come."""
         self.publish()
         self._map[_LEFT_AT] = 1
         self._checks.release()
@@ -152,10 +153,13 @@ class RingWriter:
 
 
 class RingReader:
-    """The reader of the ring, in the feed. It begins at the writer's present position; `read` returns later records."""
+    """The reader of the ring, in the feed.
+
+    It begins at the position that the writer has published. `read` returns the records after that position.
+    """
 
     def __init__(self, path: Path, bell: Path) -> None:
-        """Open the ring and the bell. Raises RingError."""
+        """Open the ring, and the bell, a named pipe. Raises RingError when the ring cannot be read."""
         self._path = path
         try:
             with path.open("r+b") as file:
@@ -182,7 +186,7 @@ class RingReader:
 
     @property
     def is_left(self) -> bool:
-        """Whether no more records will come, because the engine has closed this ring or a new one has replaced it."""
+        """Whether this ring gets no more records, because the engine has closed it or made a new one."""
         try:
             status = os.stat(self._path)
         except OSError:
@@ -190,7 +194,7 @@ class RingReader:
         return (status.st_dev, status.st_ino) != self._identity or self._map[_LEFT_AT] != 0
 
     def join(self) -> None:
-        """Continue at the position that the writer has last published. Records before it are skipped."""
+        """Continue reading at the position that the writer has last published. Earlier records are skipped."""
         head = self._head()
         if head is not None:
             self._position, following, self._epoch, self.session = head
@@ -199,13 +203,13 @@ class RingReader:
     def overtaken(self) -> bool:
         """Return whether the writer has overwritten the next record. Call this after a `read` that returned nothing.
 
-        It has done so if its published position is further on, although nothing could be read here.
+        That is so if the writer's published position is further on, although `read` found no record here.
         """
         head = self._head()
         return head is not None and head[0] > self._position
 
     def read(self, limit: int = 256) -> list[Piece]:
-        """Return the next records, at most `limit`. All are of the session whose name is afterwards in `session`."""
+        """Return the next records, at most `limit`. Afterwards `session` has the name of their session."""
         found: list[Piece] = []
         while len(found) < limit:
             start = _DATA_AT + (self._position & _MASK)
@@ -233,14 +237,14 @@ class RingReader:
         return found
 
     def lie_down(self) -> None:
-        """Ask the writer to ring the bell, that is, to write into the pipe when there are new records.
+        """Ask the writer to wake this reader, by a byte in the named pipe, when there are new records.
 
-        Call `read` once more after this, before sleeping.
+        Call `read` once more after this, before sleeping: a record may have come just before.
         """
         self._map[_ASLEEP_AT] = 1
 
     def get_up(self) -> None:
-        """Tell the writer that the bell is not needed any more, and discard the bytes that are in the pipe."""
+        """Tell the writer that the reader is awake, and discard the bytes that are in the named pipe."""
         self._map[_ASLEEP_AT] = 0
         try:
             os.read(self.bell, 4096)
@@ -248,7 +252,7 @@ class RingReader:
             return
 
     def publish_times(self) -> None:
-        """Publish the histogram `times`, which the engine copies into its own state."""
+        """Publish the feed's delays, the histogram `times`. The engine copies them into its own state."""
         times = _TIMES.pack(self.times.total_ns, self.times.maximum_ns) + self.times.counts.tobytes()
         self._map[_TIMES_AT : _TIMES_AT + _TIMES_BYTES] = times
 
@@ -258,7 +262,7 @@ class RingReader:
         os.close(self.bell)
 
     def _head(self) -> tuple[int, int, int, str] | None:
-        """Return what `RingWriter.publish` has last published: position, number, epoch and session.
+        """Return what the writer has last published: position, number of the next message, epoch and session.
 
         Returns None if the writer was writing at each of several attempts.
         """

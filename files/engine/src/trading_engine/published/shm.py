@@ -69,7 +69,7 @@ class OtherLayoutError(StateError):
 
 
 class TornStateError(StateError):
-    """No slot had a correct CRC in several attempts."""
+    """The state could not be read, because no slot of the file had a correct CRC in several attempts."""
 
 
 class TopOfBook(NamedTuple):
@@ -138,10 +138,10 @@ class State:
 
 
 class StateWriter:
-    """The writer of the file. Its arrays `counters` and `gauges` have the order of COUNTERS and GAUGES."""
+    """The writer of the published state. Its arrays `counters` and `gauges` have the order of COUNTERS and GAUGES."""
 
     def __init__(self, path: Path, version: str, durability: str) -> None:
-        """Create a new file, publish an empty state in it, and replace the old file by it. Raises OSError."""
+        """Create a new file with an empty state, which replaces the old file. Raises OSError."""
         self.counters = array("Q", bytes(8 * CAPACITY))
         self.gauges = array("q", [UNASSIGNED] * CAPACITY)
         self.histograms = {name: Histogram() for name in HISTOGRAMS}
@@ -163,9 +163,9 @@ class StateWriter:
         os.rename(fresh, path)
 
     def publish(self, symbols: Sequence[TopOfBook], sessions: Sequence[SessionState], events: Sequence[Event]) -> None:
-        """Write all numbers, and the lists that are given, into the older of the two slots.
+        """Write all numbers, and the lists that are given, into the older of the file's two slots.
 
-        Symbols and sessions beyond their capacity are left out, as are the oldest events.
+        Symbols and sessions beyond their capacity are left out, and so are the oldest events.
         """
         payload = self._payload
         symbols, sessions, events = symbols[:SYMBOL_CAPACITY], sessions[:SESSION_CAPACITY], events[-EVENT_CAPACITY:]
@@ -202,7 +202,7 @@ class StateWriter:
         self._map[start : start + _SLOT_HEAD.size] = _SLOT_HEAD.pack(self._sequence, check, at)
 
     def close(self) -> None:
-        """Close the file. It stays, so that readers can still tell the age of the last publication."""
+        """Close the file. The file stays, so that readers can still tell the age of the last publication."""
         self._map.close()
 
 
@@ -215,7 +215,7 @@ class StateReader:
         self._identity = (0, 0)
 
     def read(self, attempts: int = 5) -> State:
-        """Return the newest publication. If none can be read, raise one of the subclasses of StateError."""
+        """Return the newest publication. If no publication can be read, raise one of the subclasses of StateError."""
         mapped = self._mapped()
         for _ in range(attempts):
             slots = []

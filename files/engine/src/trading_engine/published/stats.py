@@ -24,7 +24,7 @@ _GAUGE = {name: position for position, name in enumerate(GAUGES)}
 
 
 class _Taken(NamedTuple):
-    """The source of a number: an object's attribute or, if `element` is not negative, that element of the attribute.
+    """The source of a published number: an attribute of an object or, if `element` is not negative, that element of it.
 
     `position` is the number's position in the published array.
     """
@@ -40,7 +40,10 @@ class _Taken(NamedTuple):
 
 
 def _taken(metrics: tuple[Metric, ...]) -> dict[str, list[_Taken]]:
-    """Return object's name → sources, which say where in the object the values of these metrics' numbers are."""
+    """Return a dictionary: name of an object → the sources in it, for the numbers of these metrics.
+
+    A source says which attribute of the object has the value of a number.
+    """
     found: dict[str, list[_Taken]] = {}
     for position, number in enumerate(numbers(metrics)):
         if number.taken:
@@ -56,9 +59,10 @@ _CORE: Final = "core"
 
 
 class Stats:
-    """The counters of connections and bytes, which the matching core does not know, and the list of events.
+    """The collection of all published numbers.
 
-    It also copies the numbers of other objects. `writer` publishes them all.
+    It counts connections and bytes itself, because the matching core does not know them, and it keeps the list of
+    events. All other numbers it copies from other objects. `writer` publishes them all.
     """
 
     def __init__(self, writer: StateWriter) -> None:
@@ -87,7 +91,7 @@ class Stats:
             self.set(name, 0)
 
     def event(self, text: str) -> None:
-        """Add an event that an operator should know of, with the present time."""
+        """Add to the list of events an event that an operator should know of. Its time is now."""
         self.events.append(Event(time.time_ns(), text))
 
     def stall(self, cause: str, duration_ns: int) -> None:
@@ -114,9 +118,9 @@ class Stats:
             self.writer.gauges[position] = value
 
     def take(self, name: str, source: object) -> None:
-        """Copy all numbers whose source in the catalogue is named `name`. `source` is the object with that name.
+        """Copy all numbers whose source in the catalogue is the object named `name`. `source` is that object.
 
-        For the core use `take_core`.
+        For the matching core use `take_core`.
         """
         for taken in _COUNTERS_OF.get(name, ()):
             self.writer.counters[taken.position] = taken.value(source)
@@ -124,7 +128,10 @@ class Stats:
             self.writer.gauges[taken.position] = taken.value(source)
 
     def take_core(self, core: Core) -> None:
-        """Copy the numbers of the matching core. The counts that the next two methods exclude are subtracted."""
+        """Copy the numbers of the matching core.
+
+        What `leave_out_replayed` and `leaving_out` exclude is subtracted.
+        """
         counters = self.writer.counters
         for taken, count, left_out in zip(_COUNTERS_OF[_CORE], _counts_of(core), self._left_out, strict=True):
             counters[taken.position] = count - left_out
@@ -153,7 +160,7 @@ class Stats:
 
 
 def _counts_of(core: Core) -> list[int]:
-    """Return the values of the core's counters in the catalogue's order."""
+    """Return the values of the core's counters, in the order in which the catalogue lists them."""
     return [taken.value(core) for taken in _COUNTERS_OF[_CORE]]
 
 
@@ -165,7 +172,7 @@ class TopSymbols:
         self._next = 0
 
     def publish(self, books: list[Book]) -> list[TopOfBook]:
-        """Return the best prices of the most traded symbols that were found so far. The most traded one is first."""
+        """Return the best prices of the most traded symbols that were found so far, the most traded first."""
         chosen = {book.locate: book for book in self._chosen}
         for book in books[self._next : self._next + _SYMBOLS_A_TIME]:
             chosen[book.locate] = book

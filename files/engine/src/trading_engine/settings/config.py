@@ -30,8 +30,8 @@ _DEFAULT_MPID = "HOUS"
 class Endpoint:
     """An address and port to listen on.
 
-    This host's TLS proxy connects to `proxy_port` instead, and sends the addresses of its clients. With 0 as
-    `proxy_port` there is no proxy.
+    This host's TLS proxy connects to `proxy_port` instead, and sends the addresses of its clients. If `proxy_port` is
+    0, there is no proxy.
     """
 
     address: str
@@ -78,7 +78,10 @@ class Firms:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A client's account. Its orders may be published under any of `mpids`; an order that names none gets the first."""
+    """A client's account.
+
+    Its orders may be published under any of `mpids`. An order that names no MPID gets the first one.
+    """
 
     name: str
     password_hash: str = field(repr=False)
@@ -100,7 +103,10 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Symbol:
-    """A symbol. If its tick is 0, the tick is a cent for prices from a dollar on, and 1/100 of a cent below."""
+    """A symbol and its settings.
+
+    If its tick is 0, the tick is a cent for prices from a dollar on, and 1/100 of a cent below.
+    """
 
     name: str
     reference_price_e4: int
@@ -148,7 +154,7 @@ class EngineConfig:
         symbols: tuple[Symbol, ...],
         firms: Firms,
     ) -> EngineConfig:
-        """Return a copy with these accounts, symbols and firms, for a reload.
+        """Return a copy of the configuration with these accounts, symbols and firms, for a reload.
 
         They must have been checked before. A check here would delay all clients, because this method runs in the
         engine's event loop. `by_login` maps names in capitals to the accounts that can log in.
@@ -166,12 +172,15 @@ class EngineConfig:
 
     @property
     def feed_ring(self) -> Path:
-        """The shared memory in which the engine writes market data for the feed (`published.ring`)."""
+        """The path of the shared memory in which the engine writes market data for the feed.
+
+        See `published.ring`.
+        """
         return self.shared_memory.with_name(f"{self.shared_memory.name}.feed")
 
     @property
     def feed_bell(self) -> Path:
-        """The named pipe by which the engine wakes the feed (`published.ring`)."""
+        """The path of the named pipe by which the engine wakes the feed. See `published.ring`."""
         return self.shared_memory.with_name(f"{self.shared_memory.name}.bell")
 
     def core_settings(self) -> dict[str, Any]:
@@ -180,7 +189,7 @@ class EngineConfig:
         return {"accounts": accounts, "symbols": [asdict(symbol) for symbol in self.symbols]}
 
     def fixed(self) -> dict[str, str]:
-        """Return setting → value as text, for the settings that a reload cannot change.
+        """Return a dictionary: setting → its value as text, for the settings that a reload cannot change.
 
         A setting is named as in "[order_entry] port".
         """
@@ -211,16 +220,16 @@ class EngineConfig:
 
 
 def example() -> str:
-    """Return a commented engine.toml with which an engine runs. It has an account with a new random password."""
+    """Return the text of a commented engine.toml that works. It has an account with a new random password."""
     password = secrets.token_urlsafe(6)
     text = (resources.files("trading_engine.settings") / "example.toml").read_text(encoding="utf-8")
     return text.replace("@PASSWORD@", password).replace("@HASH@", passwords.hash_password(password))
 
 
 def read(path: Path) -> EngineConfig:
-    """Return the configuration in the file `path`. Raises ConfigError when it is wrong.
+    """Return the configuration in the file `path`. Raises ConfigError when the configuration is wrong.
 
-    Relative paths in it are relative to the directory of the file.
+    Relative paths in the file are relative to the file's directory.
     """
     top = Table(str(path), load(path))
     base = path.resolve().parent
@@ -380,7 +389,7 @@ def _canary_symbol(top: Table, accounts: dict[str, Account], symbols: tuple[Symb
 
 
 def _firms(top: Table) -> Firms:
-    """Return the firms of the tables [firms] and [firms.NAME]. Raises ConfigError."""
+    """Return the firms of the tables [firms] and [firms.NAME]. Raises ConfigError when a firm is wrong."""
     table = top.table("firms")
     default = table.text("default", DEFAULT_FIRM)
     firms: dict[str, tuple[str, ...]] = {}
@@ -418,9 +427,9 @@ def are_mpids(values: object) -> TypeGuard[list[str]]:
 
 
 def _accounts(top: Table, base: Path, firms: Firms, limits: Limits) -> dict[str, Account]:
-    """Return the accounts of the tables [accounts.NAME] in engine.toml and in the file that its table [accounts] names.
+    """Return the accounts of the tables [accounts.NAME] in engine.toml, and those of the accounts file.
 
-    Raises ConfigError.
+    The table [accounts] of engine.toml names that file. Raises ConfigError when an account is wrong.
     """
     inline = top.table("accounts")
     file = inline.text("file", "")

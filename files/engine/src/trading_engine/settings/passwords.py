@@ -20,7 +20,7 @@ def is_hash(text: str) -> bool:
 
 
 def obstacle() -> str:
-    """Return why this machine cannot check a password, "" if it can."""
+    """Return why this machine cannot check a password, or "" if it can."""
     try:
         hashlib.scrypt(b"", salt=b"", n=2, r=1, p=1)
     except (AttributeError, OSError, ValueError) as error:
@@ -54,9 +54,9 @@ def verify(password: str, hashed: str) -> bool:
 
 
 class Verifier:
-    """Checks passwords and remembers the right ones, so that only the first check of a password is slow.
+    """A checker of passwords that remembers the right ones, so that only the first check of a password is slow.
 
-    They are remembered as digests with a key that only this process has.
+    Passwords are remembered as digests with a key that only this process has.
     """
 
     def __init__(self) -> None:
@@ -69,7 +69,10 @@ class Verifier:
         return known is not None and hmac.compare_digest(known, self._digest(password))
 
     def check(self, hashed: str, password: str) -> bool:
-        """Return whether the password matches the hash, and remember it if so. This is slow, so call it in a thread."""
+        """Return whether the password matches the hash, and remember the password if so.
+
+        This is slow, so call it in a thread.
+        """
         if not verify(password, hashed):
             return False
         self._known[hashed] = self._digest(password)

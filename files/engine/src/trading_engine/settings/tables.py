@@ -45,9 +45,9 @@ class Table:
         self._known: list[str] = []
 
     def take(self, key: str, default: object = None) -> Any:
-        """Return the value of a key, unchecked, and remove the key. Without the key return the default.
+        """Return the value of a key, without checking it, and remove the key from the table.
 
-        Raises ConfigError if the key is missing and has no default.
+        If the key is missing, return the default. Raises ConfigError if there is no default either.
         """
         self._known.append(key)
         if key in self._values:
@@ -107,15 +107,15 @@ class Table:
         return Path(self.text(key, default))
 
     def wrong(self, key: str, expected: str, value: object) -> ConfigError:
-        """Return the error for a wrong value. The caller raises it."""
+        """Return the ConfigError for a wrong value. The caller raises it."""
         return ConfigError(f"{self.where}: {key} must be {expected}, not {value!r}")
 
     def remaining(self) -> list[str]:
-        """Return the keys that were not taken yet."""
+        """Return the keys that no method has taken yet."""
         return list(self._values)
 
     def finish(self) -> None:
-        """Raise ConfigError if the table has a key that was not taken, which is an unknown key."""
+        """Raise ConfigError if a key is left that no method has taken. Such a key is unknown."""
         for key in self._values:
             near = difflib.get_close_matches(key, self._known, 1)
             hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(self._known)}"

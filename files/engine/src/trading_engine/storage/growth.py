@@ -9,7 +9,7 @@ _GROWTH_BYTES_A_SECOND: Final = 1.0  # a lower rate counts as no growth
 
 
 class Growth:
-    """The moving average of the journal's growth. Call `see` about once a second."""
+    """The moving average of the journal's growth in bytes per second. Call `see` about once a second."""
 
     def __init__(self) -> None:
         self._bytes_a_second = 0.0

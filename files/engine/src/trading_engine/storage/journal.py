@@ -39,12 +39,15 @@ class OtherVersionError(JournalError):
 class Writer:
     """The writer of the journal.
 
-    After a write that failed or was incomplete, it must not be used any more. Only a restart with a recovery continues
-    the journal.
+    After a write that failed or was incomplete, the writer must not be used any more. The journal continues only after
+    a restart of the engine, which recovers the state.
     """
 
     def __init__(self, directory: Path, segment_bytes: int, version: str, segment: int, records: int) -> None:
-        """Create the segment number `segment`, before which the journal has `records` records. Raises OSError."""
+        """Create the journal's segment with the number `segment`. `records` is the number of records before it.
+
+        Raises OSError when the file cannot be created.
+        """
         self._directory = directory
         self._segment_bytes = segment_bytes
         self._version = version.encode()
@@ -67,7 +70,7 @@ class Writer:
         return segment_path(self._directory, self.segment)
 
     def append(self, kind: int, account: int, time_ns: int, payload: bytes) -> None:
-        """Write a record to the kernel. If this raises OSError, no answer may be sent any more."""
+        """Write a record to the kernel. Raises OSError when that fails; then no answer may be sent any more."""
         size = RECORD.size + len(payload)
         if self._offset + size > self._segment_bytes and self._offset > HEADER.size:
             self._rotate()
@@ -81,7 +84,7 @@ class Writer:
         self.bytes_written += size
 
     def wants_spare(self) -> bool:
-        """Return whether to call `prepare_spare` now.
+        """Return whether to call `prepare_spare` now, which creates the file of the next segment.
 
         That is so when half of the segment is used, and the file of the next segment does not exist yet.
         """
@@ -90,7 +93,7 @@ class Writer:
     def prepare_spare(self) -> None:
         """Create the file of the next segment in its full size. This may take long, so call it in a thread.
 
-        Raises OSError. A full disk is noticed here, and not in the middle of a record.
+        Raises OSError. So a full disk is noticed here, and not in the middle of a record.
         """
         fresh = self._spare.with_name("spare.part")
         descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
@@ -101,7 +104,7 @@ class Writer:
         os.rename(fresh, self._spare)
 
     def sync(self) -> None:
-        """Make sure that all that was written so far is on the disk, including the names of segments. Raises OSError.
+        """Make sure that everything written so far is on the disk, including the names of segments. Raises OSError.
 
         One thread may call this while another calls `append`. So the descriptors of sealed segments are closed only
         here.
@@ -119,7 +122,10 @@ class Writer:
             self._named_on_disk = named
 
     def close(self) -> None:
-        """Seal the last segment and make sure that it is on the disk. Raises OSError."""
+        """Seal the last segment: truncate it to the end of its records, and make sure that it is on the disk.
+
+        Raises OSError when that fails.
+        """
         if self._descriptor >= 0:
             self._seal()
             self.sync()
@@ -152,7 +158,7 @@ class Writer:
 def sync_directory(directory: Path) -> None:
     """Make sure that the directory's entries are on the disk. Otherwise a crash may lose a new or renamed file.
 
-    Raises OSError.
+    Raises OSError when that fails.
     """
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -166,14 +172,14 @@ def segment_path(directory: Path, number: int) -> Path:
 
 
 def segments(directory: Path) -> list[Path]:
-    """Return the paths of all segments, oldest first."""
+    """Return the paths of all segments of the journal, oldest first."""
     return sorted(directory.glob("*.journal"))
 
 
 def used_bytes(directory: Path) -> int:
     """Return the size in bytes of all files in the journal's directory: segments, snapshots and the next segment.
 
-    Raises OSError.
+    Raises OSError when the directory cannot be read.
     """
     used = 0
     for path in directory.iterdir():
@@ -186,11 +192,11 @@ def used_bytes(directory: Path) -> int:
 def read_segment(
     path: Path, last: bool, version: str | None = None, on_torn: Callable[[Path, int, int], None] | None = None
 ) -> Iterator[Record]:
-    """Yield the records of a segment. `last` says whether it is the last segment of the journal.
+    """Yield the records of a segment of the journal. `last` says whether it is the journal's last segment.
 
     If the process or the machine failed during a write, the last record of the last segment may be incomplete (torn).
-    It is left out, and `on_torn` is called with the path, the record's offset and the number of its bytes. Any other
-    damage raises JournalError. If `version` is given, a segment of another version raises OtherVersionError.
+    Such a record is left out, and `on_torn` is called with the path, the record's offset and the number of its bytes.
+    Any other damage raises JournalError. If `version` is given, a segment of another version raises OtherVersionError.
     """
     try:
         data = path.read_bytes()
@@ -234,7 +240,7 @@ def read_segment(
 
 
 def cut_torn(path: Path, offset: int) -> None:
-    """Truncate a segment to `offset`, which is the end of its last good record, and put it on the disk."""
+    """Truncate a segment to `offset`, the end of its last good record, and make sure that the change is on the disk."""
     with open(path, "r+b") as file:
         file.truncate(offset)
         os.fsync(file.fileno())
@@ -243,7 +249,8 @@ def cut_torn(path: Path, offset: int) -> None:
 def drop_unbegun(directory: Path) -> str:
     """Delete the last segment if its header was never written to the disk. Return its name, or "" if it was kept.
 
-    Such a segment holds no record. If another segment followed it, it would count as damage. Raises OSError.
+    Such a segment holds no record. If another segment followed, it would count as damage. Raises OSError when the file
+    cannot be read or deleted.
     """
     for path in segments(directory)[-1:]:
         with open(path, "rb") as file:
@@ -256,10 +263,10 @@ def drop_unbegun(directory: Path) -> str:
 
 
 def put_on_disk(path: Path) -> None:
-    """Read a segment, write the same bytes again, and sync them. Raises OSError.
+    """Make sure that a segment is on the disk: read its bytes, write the same bytes again, and sync them.
 
     Without this, the bytes may be in the page cache but not on the disk. After a failed sync, the kernel treats the
-    pages as written, and no later sync writes them.
+    pages as written, and no later sync writes them. Raises OSError.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
@@ -275,12 +282,15 @@ def put_on_disk(path: Path) -> None:
 
 
 def end_of(path: Path) -> int:
-    """Return the offset after the last good record of the journal's last segment. Raises JournalError."""
+    """Return the offset after the last undamaged record of the journal's last segment.
+
+    Raises JournalError when the journal is damaged.
+    """
     return HEADER.size + sum(RECORD.size + len(record.payload) for record in read_segment(path, last=True))
 
 
 def _record_at(data: bytes, at: int, size: int, number: int) -> Record | None:
-    """Return the record at the offset `at` if it is complete, undamaged and has this number. Otherwise return None."""
+    """Return the record at the offset `at`, or None unless it is complete, undamaged and has this number."""
     if size - at < RECORD.size:
         return None
     check, length, found, time_ns, account, kind = RECORD.unpack_from(data, at)

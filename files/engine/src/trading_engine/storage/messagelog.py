@@ -1,7 +1,8 @@
 """A log of numbered messages: the replies to an account, or the market data.
 
 The log is a copy of outputs that a replay of the journal would produce again. So it may be written later than the
-outputs are sent. A start removes messages that the journal does not imply, and the replay adds those that are missing.
+outputs are sent. When the engine starts, it removes messages that the journal does not imply. The replay of the journal
+adds those that are missing.
 
 A file is named by the session and the number of the file's first message. Before each message stands its length, a u16.
 This is the format of ITCH's files, and also that of SoupBinTCP's packets.
@@ -16,7 +17,7 @@ _NAME_DIGITS = 20
 
 
 class MessageLog:
-    """A log with the messages `first` to `last`. If the files exceed the budget, the oldest are deleted."""
+    """A log with the messages `first` to `last`. If its files exceed the budget, the oldest files are deleted."""
 
     def __init__(self, directory: Path, suffix: str, segment_bytes: int, budget_bytes: int) -> None:
         self._directory = directory
@@ -35,10 +36,10 @@ class MessageLog:
         self.last = 0
 
     def resume(self, session: str, last: int) -> None:
-        """Continue the log of `session` at the message after number `last`, with the files that exist. Raises OSError.
+        """Continue the log of `session` after the message with the number `last`, with the files that exist.
 
         If the files already have messages after `last`, calls of `append` with these messages only count them. If the
-        files lack messages up to `last`, they are deleted.
+        files lack messages up to `last`, the files are deleted. Raises OSError when a file cannot be read or deleted.
         """
         self._leave()
         self._session = session
@@ -65,7 +66,10 @@ class MessageLog:
             self._replayed_until = existing
 
     def finish_replay(self) -> None:
-        """Remove the messages in the files after the last message of the replay. Raises OSError."""
+        """Remove the messages in the files after the last message of the replay.
+
+        Raises OSError when a file cannot be changed.
+        """
         if self._replayed_until > self.last:
             for path in reversed(self.files()):
                 if _first_of(path) <= self.last:
@@ -80,7 +84,7 @@ class MessageLog:
         self._replayed_until = 0
 
     def append(self, data: bytes, count: int) -> None:
-        """Add `count` messages. The next call of `flush` writes them to the file."""
+        """Add `count` messages to the log. The next call of `flush` writes them to the file."""
         before = self.last
         self.last = before + count
         if self._replayed_until:
@@ -120,9 +124,9 @@ class MessageLog:
             self._descriptor = -1
 
     def read_from(self, number: int, limit_bytes: int) -> tuple[bytes, int]:
-        """Return messages from the number `number` on, and how many they are. Raises OSError.
+        """Return messages from the number `number` on, and how many they are.
 
-        Together they have about `limit_bytes`.
+        Together they have about `limit_bytes` bytes. Raises OSError when a file cannot be read.
         """
         self.flush()
         chosen = None
@@ -172,7 +176,10 @@ def _first_of(path: Path) -> int:
 
 
 def _skip(data: bytes, messages: int) -> tuple[int, int]:
-    """Skip `messages` messages at the start of `data`. Return how many were there, and the offset after them."""
+    """Skip up to `messages` messages at the start of `data`.
+
+    Return how many messages were skipped, and the offset after them.
+    """
     at, seen, size = 0, 0, len(data)
     while seen < messages and size - at >= 2:
         at += 2 + ((data[at] << 8) | data[at + 1])
@@ -183,7 +190,7 @@ def _skip(data: bytes, messages: int) -> tuple[int, int]:
 def _count(data: bytes, start: int = 0, limit_bytes: int = 1 << 62) -> tuple[int, int]:
     """Return the number of complete messages from the offset `start` on, and their size in bytes.
 
-    The count stops with the message that reaches `limit_bytes`.
+    The count ends with the message by which the size reaches `limit_bytes`.
     """
     at, count, size = start, 0, len(data)
     while size - at >= 2 and at - start < limit_bytes:

@@ -1,4 +1,4 @@
-"""The transfer of the core's outputs to the logs of replies, the log of market data, and the clients' connections."""
+"""The outbox: it passes the core's outputs to the logs of replies, the log of market data, and clients' connections."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ Output = tuple[list[Reply], bytes, int]
 class Outbox:
     """The logs of replies and market data.
 
-    `collect` takes the outputs from the core, `commit` adds them to the logs. In between, the input must have been
-    written to the journal.
+    `collect` takes the outputs from the core, and `commit` adds them to the logs. Between the two calls, the input that
+    caused the outputs must have been written to the journal.
     """
 
     def __init__(self, core: Core, replies: Path, retention_bytes: int, itch: Path, itch_bytes: int) -> None:
@@ -42,7 +42,7 @@ class Outbox:
         self._itch = MessageLog(itch, "itch", max(itch_bytes // _ITCH_FILES, 1 << 16), itch_bytes)
 
     def collect(self) -> Output:
-        """Take all outputs out of the core and return them."""
+        """Take all outputs out of the core, so that it has none, and return them."""
         core = self._core
         replies: list[Reply] = []
         for account in core.touched:
@@ -63,7 +63,10 @@ class Outbox:
         return replies, market_data, count
 
     def commit(self, output: Output) -> None:
-        """Add the outputs to the logs. Most are written to the files later, by `flush_replies` and `flush_feed`."""
+        """Add the outputs to the logs.
+
+        Most outputs are written to the files later, by `flush_replies` and `flush_feed`.
+        """
         replies, market_data, market_data_count = output
         logs = self._logs
         for number, packets, count in replies:
@@ -81,9 +84,9 @@ class Outbox:
         return self._itch.last + 1
 
     def newest_session(self) -> str:
-        """Return the greatest session name in the names of the logs' files, "" if there is none.
+        """Return the greatest session name in the names of the logs' files, or "" if there is none.
 
-        The journal may not have this session, for example after it was replaced by an older backup.
+        The journal may not have this session, for example after the journal was replaced by an older backup.
         """
         files = [*self._itch_directory.glob("*.itch"), *self._replies.glob("*/*.replies")]
         names = [path.name.partition("-")[0] for path in files]
@@ -98,9 +101,9 @@ class Outbox:
             log.resume(session, 0)
 
     def resume(self, session: str) -> None:
-        """Continue the logs at the state of a snapshot. Raises OSError.
+        """Continue the logs at the state of a snapshot, which must have been loaded into the core before.
 
-        The snapshot must have been loaded into the core before.
+        Raises OSError when a file cannot be read or deleted.
         """
         self._session = session
         self._taken_feed = self._core.feed_sequence
@@ -111,7 +114,7 @@ class Outbox:
     def finish_replay(self) -> None:
         """Remove from the logs what the replay did not produce. Write the market data that the logs lacked.
 
-        Raises OSError.
+        Raises OSError when a file cannot be written.
         """
         for number in range(len(self._core.by_number)):
             self.log(number).finish_replay()
@@ -133,11 +136,14 @@ class Outbox:
         return self._logs[number]
 
     def flush_feed(self) -> None:
-        """Write the market data that was added to the log into the log's file. Raises OSError."""
+        """Write the market data that was added to the log into the log's file. Raises OSError when that fails."""
         self._itch.flush()
 
     def flush_replies(self) -> None:
-        """Write the added replies of up to _LOGS_A_FLUSH accounts to their files. Call this often. Raises OSError."""
+        """Write the added replies of some accounts to their files, at most _LOGS_A_FLUSH accounts in one call.
+
+        Call this several times a second. Raises OSError when a file cannot be written.
+        """
         for number in list(self._dirty)[:_LOGS_A_FLUSH]:
             del self._dirty[number]
             log = self._logs[number]

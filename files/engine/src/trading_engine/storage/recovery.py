@@ -21,7 +21,10 @@ PROGRESS_RECORDS = 4096
 
 @dataclass(slots=True)
 class Recovered:
-    """The result of a recovery. The journal continues with the new segment `segment`, after `records` records."""
+    """The result of a recovery.
+
+    The journal continues with the new segment that has the number `segment`. There are `records` records before it.
+    """
 
     segment: int = 1
     records: int = 0
@@ -44,7 +47,7 @@ def apply_journaled(core: Core, record: Record) -> None:
 
 
 class Tail:
-    """The records of a journal after a snapshot, in order and without a gap."""
+    """The records of the journal after a snapshot, in order and without a gap."""
 
     def __init__(self, directory: Path, head: SnapshotHead, version: str | None, sealed_only: bool = False) -> None:
         """Prepare to read the records after the snapshot `head`.
@@ -81,9 +84,9 @@ class Tail:
 
 
 def newest_snapshot(directory: Path, core: Core, remarks: list[str]) -> SnapshotHead:
-    """Load the newest good snapshot into `core`, and return its head, or NOTHING if there is none.
+    """Load the newest undamaged snapshot into `core`. Return its head, or NOTHING if there is none.
 
-    A text about each damaged snapshot is added to `remarks`.
+    The head is the snapshot's position in the journal. A text about each damaged snapshot is added to `remarks`.
     """
     for path in reversed(snapshot.files(directory)):
         try:
@@ -103,12 +106,12 @@ def recover(
     on_progress: Callable[[int], None] = lambda records: None,
     doubts: bool = False,
 ) -> Recovered:
-    """Recover the state: load the newest good snapshot into `core` and replay the journal after it.
+    """Recover the state: load the newest undamaged snapshot into `core` and replay the journal after it.
 
-    The logs in `outbox` are completed, an incomplete last record is removed, and the segments are put on the disk.
-    `on_progress` is called now and then with the number of replayed records. With `doubts`, the state that was loaded
-    from the snapshot must have the same bytes as in the file. If not, SnapshotError is raised, and no file has been
-    changed. Raises JournalError for a damaged journal, SnapshotError or OSError when files cannot be used.
+    The logs in `outbox` are completed, an incomplete last record is removed, and it is made sure that the segments are
+    on the disk. `on_progress` is called now and then with the number of replayed records. With `doubts`, the state that
+    was loaded from the snapshot must have the same bytes as in the file. If not, SnapshotError is raised, and no file
+    has been changed. Raises JournalError for a damaged journal, SnapshotError or OSError when files cannot be used.
     """
     found = Recovered()
     begun_ns = time.monotonic_ns()
@@ -149,7 +152,10 @@ def recover(
 
 
 def _confirmed(core: Core, path: Path) -> str:
-    """Return the SHA-256 of the core's state. Raises SnapshotError if the state in the file has another SHA-256."""
+    """Return the SHA-256 of the core's state, which was loaded from a snapshot file.
+
+    Raises SnapshotError if the state in the file has another SHA-256.
+    """
     found = snapshot.digest(core)
     if found != snapshot.stored_digest(path):
         raise SnapshotError(
@@ -162,8 +168,8 @@ def _confirmed(core: Core, path: Path) -> str:
 def make_snapshot(directory: Path, version: str) -> Path | None:
     """Replay the sealed segments after the newest snapshot, write a new snapshot, and return its path.
 
-    Returns None if there are no such segments. Raises JournalError, SnapshotError or OSError. This takes long, so it
-    runs in a process of its own.
+    A sealed segment is full and never written again. Returns None if there are no such segments. Raises JournalError,
+    SnapshotError or OSError when files cannot be used. This takes long, so it runs in a process of its own.
     """
     core = Core()
     head = newest_snapshot(directory, core, [])

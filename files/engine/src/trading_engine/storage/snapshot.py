@@ -33,7 +33,8 @@ class SnapshotError(Exception):
 class SnapshotHead(NamedTuple):
     """The position in the journal that a snapshot belongs to: its state includes the first `records` records.
 
-    The next record is the first of the segment `segment`. `version` is that of the engine that wrote the snapshot.
+    The next record is the first of the segment with the number `segment`. `version` is that of the engine that wrote
+    the snapshot.
     """
 
     version: str
@@ -43,7 +44,7 @@ class SnapshotHead(NamedTuple):
 
 
 def dump(core: Core) -> bytes:
-    """Return the state of the core as bytes. They do not depend on the inputs by which the state was reached."""
+    """Return the state of the core as bytes. Equal states give equal bytes, whatever inputs led to the state."""
     accounts = [
         {
             "name": account.name,
@@ -165,7 +166,7 @@ def _load_account(account: Account, saved: dict[str, Any], data: bytes, at: int)
 
 
 def _load_orders(core: Core, book: Book, data: bytes) -> list[Order]:
-    """Load the orders of a book, and return those that expire."""
+    """Load the orders of one book from a snapshot. Return those of them that expire."""
     accounts = core.by_number
     ending = []
     without_firm: dict[bytes, Terms] = {}
@@ -214,7 +215,10 @@ def files(directory: Path) -> list[Path]:
 
 
 def write(directory: Path, core: Core, head: SnapshotHead) -> Path:
-    """Write a snapshot file completely or not at all, put it on the disk, and return its path. Raises OSError."""
+    """Write a snapshot file completely or not at all, make sure that it is on the disk, and return its path.
+
+    Raises OSError when that fails.
+    """
     body = dump(core)
     version = head.version.encode()
     head_bytes = _HEAD.pack(
@@ -233,9 +237,9 @@ def write(directory: Path, core: Core, head: SnapshotHead) -> Path:
 
 
 def read(path: Path, core: Core | None) -> SnapshotHead:
-    """Check a snapshot file completely, load it into `core` unless that is None, and return its head.
+    """Check a snapshot file completely, load it into `core` unless `core` is None, and return the snapshot's head.
 
-    Raises SnapshotError when the file is damaged or cannot be read.
+    The head is the snapshot's position in the journal. Raises SnapshotError when the file is damaged or cannot be read.
     """
     try:
         data = path.read_bytes()

@@ -23,7 +23,10 @@ LONGEST_PAUSE_NS: Final = 3_600_000_000_000
 
 
 class Snapshotter:
-    """Controls the child process that writes snapshots, and the deletion of files. Call `tick` about once a second."""
+    """The control of the child process that writes snapshots, and of the deletion of files.
+
+    Call `tick` about once a second.
+    """
 
     def __init__(self, directory: Path, budget_bytes: int) -> None:
         self.made = 0
@@ -40,7 +43,7 @@ class Snapshotter:
     def tick(self, sealed: int, used_bytes: int) -> list[str]:
         """Start or check the child process, and delete old segments. Return messages for the operator.
 
-        `sealed` is the number of segments that this engine has sealed, `used_bytes` the size of the journal.
+        `sealed` is the number of segments that this engine has sealed, `used_bytes` the size of the journal's files.
         """
         told: list[str] = []
         excess_bytes = used_bytes - int(self._budget_bytes * _PRUNE_AT)
@@ -90,10 +93,10 @@ class Snapshotter:
 
 
 def prune(directory: Path, excess_bytes: int) -> int:
-    """Delete all snapshots but the two newest. Then delete the oldest segments that these two do not need.
+    """Delete old files of the journal: all snapshots but the two newest, and segments that these two do not need.
 
-    No more segments are deleted than are needed to free `excess_bytes`. Return the number of freed bytes. Raises
-    OSError.
+    The oldest segments are deleted first, and no more of them than are needed to free `excess_bytes`. Return the number
+    of freed bytes. Raises OSError when a file cannot be deleted.
     """
     freed_bytes = 0
     snapshots = snapshot.files(directory)

@@ -121,7 +121,7 @@ class OrderReplace(NamedTuple):
 
 
 class Trade(NamedTuple):
-    """An execution against an order that was not displayed. So `reference`, which is the order's number, is 0."""
+    """An execution against an order that was not displayed. So the order's number, `reference`, is sent as 0."""
 
     locate: int
     tracking: int
@@ -153,7 +153,10 @@ class BrokenTrade(NamedTuple):
 
 
 class _ItchLayout(Layout[Message], Generic[Message]):
-    """A Layout for ITCH. The third field, the time, has 48 bits, for which `struct` has no code."""
+    """The layout of the bytes of an ITCH message. The third field, the time, has 48 bits.
+
+    The module `struct` has no code for 48 bits.
+    """
 
     def __init__(self, code: str, message: type[Message], body: str) -> None:
         super().__init__(code, message, "HH6s" + body)

@@ -18,7 +18,10 @@ class WireError(ValueError):
 
 
 class Field(NamedTuple):
-    """The name of a field, its offset in the message and its size. Documentation and tests use it."""
+    """The name of a message's field, its offset in the message, and its size in bytes.
+
+    Documentation and tests use it.
+    """
 
     name: str
     offset: int
@@ -26,12 +29,13 @@ class Field(NamedTuple):
 
 
 class Layout(Generic[Message]):
-    """The layout of the bytes of one message type. `code` is the letter in the first byte, which denotes the type."""
+    """The layout of the bytes of one message type. `code` is the letter of the type, which is the first byte."""
 
     def __init__(self, code: str, message: type[Message], body: str) -> None:
-        """Describe the class `message`. `body` is the `struct` format of its fields, without the byte order.
+        """Describe the messages of the class `message`.
 
-        `body` must have one code for each field; the attribute `codes` lists them.
+        `body` is the `struct` format of the fields, without the byte order. It must have one code for each field; the
+        attribute `codes` lists the codes.
         """
         codes = re.findall(r"\d*[a-zA-Z]", body)
         names: tuple[str, ...] = message._fields  # type: ignore[attr-defined]

@@ -37,7 +37,7 @@ class EnterOrder(NamedTuple):
 
 
 class ReplaceOrder(NamedTuple):
-    """The replacement of an order by a new one.
+    """A client's message that replaces an order by a new one.
 
     `shares` is the total of the new order and of all orders before it in the chain of replacements. It includes shares
     that were executed.
@@ -54,7 +54,10 @@ class ReplaceOrder(NamedTuple):
 
 
 class CancelOrder(NamedTuple):
-    """The reduction of an order. `shares` is its new total, including executed shares. 0 cancels all open shares."""
+    """A client's message that reduces an order.
+
+    `shares` is the order's new total, including executed shares. 0 cancels all open shares.
+    """
 
     token: str
     shares: int = 0

@@ -50,7 +50,8 @@ class LoginRequest(NamedTuple):
     """A login request. It also says from which number on the client wants the sequenced messages.
 
     An empty `session` means the current session. `sequence` is the number of the first wanted message: 1 means all
-    messages, 0 only new ones. `timeout_s` is the time for which the client may be silent, 0 if it does not say.
+    messages, 0 only new ones. `timeout_s` is the time in seconds for which the client may be silent, or 0 if the client
+    does not say.
     """
 
     username: str
@@ -60,19 +61,19 @@ class LoginRequest(NamedTuple):
     timeout_s: int = 0
 
     def __repr__(self) -> str:
-        """Return a text without the password, because such texts are written to logs."""
+        """Return a text of the request without the password, because such texts are written to logs."""
         return f"LoginRequest({self.username!r}, session={self.session!r}, sequence={self.sequence})"
 
 
 class LoginAccepted(NamedTuple):
-    """The answer to a login. `sequence` is the number of the next sequenced message."""
+    """The answer to a login that succeeded. `sequence` is the number of the next sequenced message."""
 
     session: str
     sequence: int
 
 
 def packet(kind: int, payload: bytes = b"") -> bytes:
-    """Return a packet. Raises WireError when the payload is too long for the length field."""
+    """Return the bytes of a packet. Raises WireError when the payload is too long for the length field."""
     if len(payload) > 0xFFFE:
         raise WireError(f"SoupBinTCP: payload of {len(payload)} bytes is longer than 65534")
     return _HEAD.pack(len(payload) + 1, kind) + payload
@@ -91,7 +92,7 @@ def debug(text: str) -> bytes:
 
 
 def login_request(username: str, password: str, session: str = "", sequence: int = 1) -> bytes:
-    """Return a Login Request packet. Raises WireError when a text is longer than its field."""
+    """Return the bytes of a Login Request packet. Raises WireError when a text is longer than its field."""
     return packet(
         LOGIN_REQUEST,
         _text("username", username, USERNAME_BYTES)
@@ -102,7 +103,10 @@ def login_request(username: str, password: str, session: str = "", sequence: int
 
 
 def login_accepted(session: str, sequence: int) -> bytes:
-    """Return a Login Accepted packet. As specified, the session's name is padded with blanks on the left."""
+    """Return the bytes of a Login Accepted packet.
+
+    As specified, the session's name is padded with blanks on the left.
+    """
     return packet(LOGIN_ACCEPTED, session.encode("ascii").rjust(SESSION_BYTES) + b"%20d" % sequence)
 
 
@@ -132,13 +136,13 @@ def parse_login_accepted(payload: bytes) -> LoginAccepted:
 
 
 class Splitter:
-    """The division of a byte stream into packets. The stream may arrive in pieces of any size."""
+    """The splitter of a byte stream into packets. The stream may arrive in pieces of any size."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, data: bytes) -> list[tuple[int, bytes]]:
-        """Add the next piece and return the packets that are now complete, each as its type letter and payload.
+        """Add the next piece of the stream. Return the packets that are now complete, as (type letter, payload).
 
         Raises WireError for a packet of length 0.
         """
