@@ -1,6 +1,6 @@
-"""The engine collects garbage after a number of messages, and examines only new objects.
+"""The engine runs Python's garbage collection after a number of messages, and only for new objects.
 
-It counts and publishes its pauses and stalls.
+It counts and publishes the pauses for garbage collection, and its stalls.
 """
 
 from __future__ import annotations

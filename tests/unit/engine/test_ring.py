@@ -232,9 +232,9 @@ def test_what_delivering_a_turn_causes_is_shown_behind_it(
         engine.read(0, soupbintcp.unsequenced(ouch.INBOUND.encode(order)), 0)
 
     def deliver(output: Output) -> None:
-        """Process a second input while the result of the first is delivered.
+        """Process a second input while the engine delivers the result of the first.
 
-        This happens when the engine notices, as it sends a reply, that the client has disconnected.
+        This happens when the engine sends a reply, and notices by it that the client has disconnected.
         """
         engine.deliver = lambda output: None
         enter("2")
