@@ -52,7 +52,7 @@ def run(run_module: RunModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture
 def of_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the engine's own command make the hashes."""
+    """Make the hashes of passwords with the engine's own command in this test."""
     monkeypatch.setattr(sys.modules[__name__], "HASH_COMMAND", OF_ENGINE)
 
 
