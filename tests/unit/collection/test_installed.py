@@ -31,7 +31,7 @@ def value_of(known: dict[str, str], found: re.Match[str]) -> str:
 
 
 def tasks(node: Any) -> Iterator[dict[str, Any]]:
-    """Yield the arguments of each task that makes a file. The task's loop is added to them."""
+    """Yield the arguments of each task that makes a file, together with the task's loop."""
     if isinstance(node, dict):
         for key, value in node.items():
             if key.rpartition(".")[2] in MODULES and isinstance(value, dict) and not node.get("delegate_to"):
@@ -45,7 +45,7 @@ def tasks(node: Any) -> Iterator[dict[str, Any]]:
 def made() -> dict[str, dict[str, Any]]:
     """Return, for each path that a task makes, the arguments of this task.
 
-    A part of the path can be known only on the host. It is replaced by a star.
+    When a part of the path is known only on the host, a star replaces that part.
     """
     found = {}
     for role in HOST_ROLES:
