@@ -1,4 +1,4 @@
-"""When does a reply count as received? One read of the socket can return several replies."""
+"""The time at which a reply counts as received. One read of the socket can return several replies."""
 
 from __future__ import annotations
 

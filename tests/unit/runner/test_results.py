@@ -1,4 +1,7 @@
-"""The report about a part of the tests has counts and times. After a failure, it has the lines that show the cause."""
+"""The report about a part of the tests has counts and times.
+
+After a failure, it also has the lines of the log that show the cause.
+"""
 
 from __future__ import annotations
 
