@@ -1,4 +1,4 @@
-"""Reads and stores the needs of the playbooks' API calls. A need is one permission that a call needs.
+"""Reads and stores what permissions the playbooks' API calls need. Each needed permission is called a need.
 
 Tests in tests/integration/aws read the needs that their own emulated API has recorded. Unit tests read the file
 calls.json, which has the needs of a deployment's whole life, from plan to removal.
@@ -23,7 +23,7 @@ _ID = re.compile(r"-[0-9a-f]{8,}\b")
 
 
 class KeptNeed(NamedTuple):
-    """A need, and the names of the policies that were attached to the user whose call had this need."""
+    """A need of a call, and the names of the policies that the caller had at that time."""
 
     action: str
     need: Need
@@ -62,7 +62,7 @@ def keep(policies: list[str], needs: list[Need]) -> bool:
 def _row(need: Need, policies: list[str]) -> dict[str, Any]:
     """Return a need as a row of calls.json, without values that differ from run to run.
 
-    Ids are replaced by a placeholder. Tags are left out, except the tag Project, because policies mention no other tag.
+    A placeholder replaces each id. Tags are left out, except the tag Project, because policies mention no other tag.
     """
     context = {key: value for key, value in need.context.items() if "Tag/" not in key or key.endswith("/Project")}
     return {

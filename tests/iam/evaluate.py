@@ -77,8 +77,8 @@ _OPERATORS: dict[str, Callable[[str, str], bool]] = {
 def _conditions_hold(conditions: Mapping[str, Mapping[str, object]], context: Mapping[str, str]) -> bool:
     """Return whether all conditions of a statement are true.
 
-    A condition is true when the request's value fits one of the condition's values. It is false when the request has no
-    value.
+    A condition is true when the request's value fits one of the condition's values. It is false when the request does
+    not have the value.
     """
     known = {key.lower(): value for key, value in context.items()}
     return all(
