@@ -89,7 +89,10 @@ def drills(_folder: Path) -> tuple[list[dict[str, Any]], Hosts]:
 
 
 def wheels(folder: Path) -> tuple[list[dict[str, Any]], Hosts]:
-    """Return the tasks that store wheels, and a host with an installed, a new, and a removed release."""
+    """Return the tasks that store the wheels of releases, and a host with three releases.
+
+    One release is installed, one is new, and one was removed.
+    """
     kept = folder / "wheels"
     kept.mkdir()
     for release in (OLD, OWN):
@@ -103,7 +106,10 @@ def wheels(folder: Path) -> tuple[list[dict[str, Any]], Hosts]:
 
 
 def refusals(_folder: Path) -> tuple[list[dict[str, Any]], Hosts]:
-    """Return the tasks that refuse a state, and two hosts. For one host, the comparison of the state has failed."""
+    """Return the tasks that refuse a restored state, and two hosts.
+
+    For one of the hosts, the comparison of the state has failed.
+    """
     tasks = yaml.safe_load((ROOT / "roles/trading_engine/tasks/restore.yml").read_text())
     unpacking = next(task for task in tasks if "rescue" in task)
     (refusal,) = [task for task in unpacking["rescue"] if "ansible.builtin.fail" in task]

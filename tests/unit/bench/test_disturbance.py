@@ -42,7 +42,7 @@ def record(
 
 
 def aside(seen: Seen, waited_ms: dict[int, int] | None = None) -> list[int]:
-    """Return the numbers of the slices that are set aside, when `seen` was observed of the machine.
+    """Return the numbers of the slices that are set aside. `seen` is what was observed of the machine.
 
     `waited_ms` says for some slices how many ms one of their orders waits. This order is sent 49 ms after the slice's
     start.
@@ -114,7 +114,7 @@ def test_too_little_to_disturb_a_slice_explains_a_wait_in_the_one_after() -> Non
     """A disturbance that is too short to set a slice aside still counts in the slice after a disturbed slice.
 
     Together the two disturbances can explain an order's long wait, so both slices are set aside. Otherwise, on a busy
-    machine, one long wait would make all slices around it count again.
+    machine, one long wait would make all slices around it count for the verdict.
     """
     much = {"from_ns": at(410), "to_ns": at(490), "outside_ns": 5 * MS}
     little = {"from_ns": at(500), "to_ns": at(590), "outside_ns": int(1.5 * MS)}
@@ -158,14 +158,18 @@ def test_many_short_disturbances_excuse_no_long_stall() -> None:
 
 
 def away(from_ms: int, to_ms: int) -> list[list[int]]:
-    """Return the marks of a witness on a machine that does not run for 80 ms of each 100 ms."""
+    """Return what a witness records on a machine that does not run for 80 ms of each 100 ms.
+
+    A witness is a thread that marks the times at which its CPU was taken away.
+    """
     return [[at(ms), 80 * MS, SLOW] for ms in range(from_ms, to_ms, 100)]
 
 
 def test_a_queue_that_the_machine_left_behind_is_its_own() -> None:
-    """A wait that is as long as the queue that the disturbances caused is explained by them.
+    """Disturbances cause a queue of waiting orders. They explain an order's wait up to the length of this queue.
 
-    The machine does not run for 80 ms of each 100 ms. In each slice the queue of orders grows by 60 ms.
+    The machine does not run for 80 ms of each 100 ms, so the queue grows by 60 ms in each slice. A slice with a longer
+    wait counts for the verdict.
     """
     seen = see([(record({1: away(10, 1000)}), Offset())])
     everywhere = list(range(10))

@@ -47,7 +47,7 @@ def run(folder: Path, hosts: dict[str, dict[str, Any]], *arguments: str) -> str:
 
 
 def said(output: str, host: str) -> str:
-    """Return what a run printed for this host. Line breaks are spaces."""
+    """Return what a run printed for this host, with spaces in place of line breaks."""
     result = rf"^(?:ok|failed|fatal): \[{host}\][^\n]*? => (\{{$.*?^\}}|[^\n]*$)"
     texts = re.findall(result, output, flags=re.MULTILINE | re.DOTALL)
     return " ".join("\n".join(texts).split())

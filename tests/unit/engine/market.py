@@ -24,7 +24,7 @@ LIMITS = {
 
 
 def account_settings(**changes: Any) -> dict[str, Any]:
-    """Return the settings of an account. It has no limits, but `changes` can add limits or replace settings."""
+    """Return the settings of an account without limits. `changes` can add limits or replace settings."""
     settings: dict[str, Any] = {
         "test": False,
         "tokens": "any",

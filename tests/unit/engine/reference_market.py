@@ -83,10 +83,10 @@ class ReferenceMarket:
                 self._modify(owner, message)
 
     def depths(self, stock: str) -> dict[tuple[bool, bool], list[tuple[int, int]]]:
-        """Return the price levels of a stock, best first.
+        """Return the price levels of a stock by kind of order, best price first.
 
-        Each level is its price and the shares of its orders. A key has two values: whether the orders buy, and whether
-        they are hidden.
+        Each level is its price and the sum of the shares of its orders. A key has two values: whether the orders buy,
+        and whether they are hidden.
         """
         found: dict[tuple[bool, bool], dict[int, int]] = {(buys, hidden): {} for buys in _BOTH for hidden in _BOTH}
         for order in self.orders:

@@ -1,6 +1,6 @@
 """The ring buffer in shared memory, through which the engine passes market data to the feed.
 
-For each turn of the engine, a reader gets exactly the messages that were written, or nothing.
+A turn is one pass of the engine's event loop. A reader gets exactly the messages of a turn, or none of them.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def test_a_reader_sees_what_was_published_last(path: Path) -> None:
 
 
 def test_the_numbers_of_a_layout_keep_their_places() -> None:
-    """A layout's numbers keep their order, so a new number must be added after all others of its kind.
+    """The numbers in the published state keep their places. A new number comes after all others of its kind.
 
     If that is impossible, increase LAYOUT and add an entry to OF_LAYOUT.
     """
