@@ -16,7 +16,10 @@ from tests.iam.evaluate import Need, matches
 
 
 def decided(need: Need, identity: Iterable[Statement], resource: Iterable[Statement] = ()) -> bool:
-    """Return whether the need is allowed: by the identity's policy, and without a Deny in any of the two policies."""
+    """Return whether the need is allowed.
+
+    The identity's policy must allow it. Neither this policy nor the resource's policy may have a Deny that fits it.
+    """
     identity, resource = list(identity), list(resource)
     if any(one["Effect"] == "Deny" and _fits(one, need) for one in [*identity, *resource]):
         return False

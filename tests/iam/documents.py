@@ -66,5 +66,5 @@ def needed(variables: Mapping[str, str]) -> list[str]:
 
 
 def without(action: str, given: list[Statement]) -> list[Statement]:
-    """Return copies of the statements in which this action does not occur."""
+    """Return copies of the statements. In each copy, this action is removed from the list of actions."""
     return [{**one, "Action": [name for name in one["Action"] if name != action]} for one in given]
