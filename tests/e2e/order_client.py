@@ -68,7 +68,10 @@ class OrderClient:
         self.acknowledged = threading.Event()
 
     def enter_until_cut_off(self, limit_s: float) -> None:
-        """Enter orders until the connection breaks. Raises AssertionError if it still works after `limit_s` seconds."""
+        """Enter orders until the connection breaks.
+
+        Raises AssertionError if the connection still works after `limit_s` seconds.
+        """
         link = self._log_in(LIVE)
         self.first_number = link.next_number
         end_s = time.monotonic() + limit_s

@@ -16,9 +16,10 @@ from tests.iam.evaluate import Need, matches
 
 
 def decided(need: Need, identity: Iterable[Statement], resource: Iterable[Statement] = ()) -> bool:
-    """Return whether the need is allowed.
+    """Return whether the policies allow what a call needs.
 
-    The identity's policy must allow it. Neither this policy nor the resource's policy may have a Deny that fits it.
+    The identity's policy must allow the need. Neither this policy nor the resource's policy may have a Deny that fits
+    the need.
     """
     identity, resource = list(identity), list(resource)
     if any(one["Effect"] == "Deny" and _fits(one, need) for one in [*identity, *resource]):

@@ -31,7 +31,10 @@ class Account(Protocol):
         """
 
     def identity(self, kind: str, name: str) -> str:
-        """Return the id of the key pair or placement group with this name. If none has it, return the name."""
+        """Return the id of the key pair or placement group with this name.
+
+        When there is none, return the name itself.
+        """
 
     def iam_path(self, kind: str, name: str) -> str:
         """Return the IAM path of the role or instance profile with this name."""

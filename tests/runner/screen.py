@@ -37,7 +37,8 @@ class Screen:
     def part(self, verdict: str, name: str, took_s: float, cpu_s: float, said: str) -> None:
         """Print the line about a part that has ended.
 
-        `cpu_s` is the CPU time of the part and its child processes. Machines are not included.
+        `cpu_s` is the CPU time of the part and its child processes. The CPU time of the sandbox's machines is not
+        included.
         """
         shown = f"\033[{_COLOURS[verdict]}m{verdict:<7}\033[m" if self._terminal else f"{verdict:<7}"
         self.line(f"{shown}  {name:<22} {took_s:5.0f} s {cpu_s:5.0f} s CPU  {said}".rstrip())

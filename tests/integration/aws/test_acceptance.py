@@ -32,7 +32,7 @@ ALARM = f"trading-{ENVIRONMENT}/trading-{ENVIRONMENT}-1/"
 
 @pytest.fixture
 def left(account: Account) -> Iterator[str]:
-    """Create what another acceptance run could have left, a log group, and yield that run's name."""
+    """Create a log group, as another acceptance run could have left it. Yield that run's name."""
     name = "accept-0badf00d"
     logs = account.client("logs")
     logs.create_log_group(logGroupName=f"/trading/{name}/host")
@@ -114,7 +114,7 @@ class Parts:
         )
 
     def seen(self, part: str) -> dict[str, Any]:
-        """Run the part, which must succeed, and return the observations that it has noted."""
+        """Run the part, which must succeed, and return the observations that the part has noted."""
         run = self.run(part)
         assert run.code == 0, run.output
         noted: dict[str, Any] = json.loads((self.folder / "seen" / f"{part}.json").read_text(encoding="utf-8"))

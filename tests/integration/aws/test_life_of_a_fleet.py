@@ -1,7 +1,7 @@
 """The life of a fleet, while another fleet exists: it is created, changed, and removed completely.
 
 The change adds one partition and removes another. Each test continues from the state that the previous test left. A
-playbook run takes most of a minute, so there are only four, and two short ones that print a plan.
+playbook run takes most of a minute. There are therefore only four such runs, and two short runs that print a plan.
 tests/unit/plugins/test_fleet.py tests what is refused before the first resource is created.
 """
 

@@ -74,7 +74,7 @@ PROBE = """
 def provision(account: Account, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., dict[str, Any]]]:
     """Yield a function that provisions the host. At the end, destroy the environment.
 
-    The function returns how later plays reach the host, and what the run printed.
+    The function returns the data by which later plays reach the host, and what the run printed.
     """
     folder: Path = tmp_path_factory.mktemp("stopped")
     reached, playbook = folder / "reached.json", folder / "probe.yml"
@@ -111,7 +111,7 @@ def notices(made: list[dict[str, Any]], *data: dict[str, float]) -> list[Notice]
 
 
 def tagged_resources(account: Account) -> dict[str, int]:
-    """Return how many resources of each kind have the tag that a user wanted."""
+    """Return how many resources of each kind have the tag that the user has asked for."""
     kinds = {"Vpcs": "describe_vpcs", "Subnets": "describe_subnets", "SecurityGroups": "describe_security_groups"}
     wanted = [{"Name": f"tag:{key}", "Values": [value]} for key, value in TAGS.items()]
     return {kind: len(getattr(account.client("ec2"), call)(Filters=wanted)[kind]) for kind, call in kinds.items()}

@@ -167,7 +167,10 @@ def test_an_engine_that_comes_back_is_followed_without_a_message_too_many_or_too
 
 
 def follows_again(market: Market, measured: int, subscriber: Subscriber) -> bool:
-    """Trade, and return whether the feed has read the new messages from the ring buffer of the new engine."""
+    """Trade with the restarted engine.
+
+    Return whether the feed has read the new messages from this engine's ring buffer.
+    """
     market.trade(10)
     market.hear(subscriber)
     return market.times_of_feed() > measured

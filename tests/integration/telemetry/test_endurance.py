@@ -1,8 +1,8 @@
-"""Ten thousand clients connect to telemetry and disconnect. Then telemetry uses as much as before.
+"""Ten thousand clients connect and disconnect. Then telemetry uses no more memory and descriptors than before.
 
-It uses no more memory and no more file descriptors. Python itself reports how much memory the process uses. Resident
-memory is not compared, because it also contains what the allocator keeps from the busiest moment. That amount is larger
-on a slow machine. It could hide a leak or look like a leak.
+Python itself reports how much memory the process uses. Resident memory is not compared, because it also contains what
+the allocator keeps from the busiest moment. That amount is larger on a slow machine. It could hide a leak or look like
+a leak.
 """
 
 import os

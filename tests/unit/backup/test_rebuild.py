@@ -60,7 +60,7 @@ def note(content: str) -> dict[str, Any]:
 
 
 def decisions(_folder: Path) -> tuple[list[dict[str, Any]], Hosts]:
-    """Return the tasks that choose the release, and one host for each entry of CASES."""
+    """Return the tasks that choose the release for a rebuild, and one host for each entry of CASES."""
     tasks = [task for task in yaml.safe_load((ROLE / "tasks/lost.yml").read_text()) if task["name"] in DECIDED]
     assert len(tasks) == len(DECIDED)
     noted = {

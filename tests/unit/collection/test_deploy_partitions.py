@@ -31,8 +31,8 @@ def noted(what: str, **task: Any) -> dict[str, Any]:
 def stand_in(task: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Replace those parts of a task that need a real host, and return the task.
 
-    In the replaced parts, the engine that the host's variable `failing` names fails. Each host has its own folder in
-    `folder`.
+    In the replaced parts, one engine fails. The host's variable `failing` has the name of this engine. Each host has
+    its own folder in `folder`.
     """
     kept = {key: value for key, value in task.items() if key in ("name", "loop", "when", "check_mode", "register")}
     unit = "__trading_engine_part.unit"

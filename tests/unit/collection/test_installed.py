@@ -107,8 +107,8 @@ def test_no_user_that_a_role_makes_can_log_in() -> None:
 def test_a_user_that_the_firewall_may_have_made_is_taken_over_by_its_role(name: str) -> None:
     """The firewall may create this user before the user's role runs.
 
-    When the firewall is removed, users with its comment are removed too. The role therefore gives the user another
-    comment.
+    When the firewall is removed, users with the firewall's comment are removed too. The role therefore gives the user
+    another comment.
     """
     paths = (ROOT / "roles").glob("*/tasks/*.yml")
     found = [user for path in paths for user in users(yaml.safe_load(path.read_text(encoding="utf-8")))]

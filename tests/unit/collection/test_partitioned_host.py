@@ -98,14 +98,17 @@ def printed(files: Mapping[Path, object], variables: dict[str, Any]) -> dict[str
 
 
 def write_printed(output: str) -> None:
-    """Write the files whose content a play has printed to `output`."""
+    """Write files. A play has printed their paths and their content, and `output` is what it has printed."""
     for text in output.split("ok: [localhost] => ")[1:]:
         for path, content in json.JSONDecoder().raw_decode(text)[0]["msg"].items():
             Path(path).write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
 
 
 def other(folder: Path, name: str, show: dict[str, str], **variables: Any) -> dict[str, Any]:
-    """Return a task that prints the values of the expressions `show`, when some variables have other values."""
+    """Return a task that prints the values of the expressions `show`.
+
+    `variables` are added to the usual variables, or replace them.
+    """
     given = {"trading_partitions": PARTITIONS, "trading_instance_count": 1, **variables}
     return printed({folder / f"{name}.json": show}, given)
 

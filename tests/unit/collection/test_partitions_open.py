@@ -159,7 +159,10 @@ def asking_all(tasks: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def numbered(file: str) -> list[dict[str, Any]]:
-    """Return the first check of a file, twice: for partitions whose hosts have numbers, and whose hosts have names."""
+    """Return the first check of a file twice, with two lists of partitions.
+
+    In the first list, the hosts of a partition have numbers. In the second list, they have names.
+    """
     read: list[dict[str, Any]] = yaml.safe_load((ROLE / f"tasks/{file}.yml").read_text(encoding="utf-8"))
     checks = [task for task in read if "ansible.builtin.assert" in task]
     return [
@@ -170,7 +173,7 @@ def numbered(file: str) -> list[dict[str, Any]]:
 
 
 def commands() -> list[dict[str, Any]]:
-    """Return the check of the command lines, once for each entry of COMMANDS."""
+    """Return the task that checks the command lines, once for each entry of COMMANDS."""
     (check, *_rest) = yaml.safe_load((ROLE / "tasks/partition.yml").read_text(encoding="utf-8"))
     return [
         {
@@ -186,8 +189,8 @@ def commands() -> list[dict[str, Any]]:
 def recorded() -> list[dict[str, Any]]:
     """Return tasks that record for two engines whether a restart is needed: first yes, then no.
 
-    Further tasks store the pattern `not_beside` of the engine's start, once for each value of
-    `trading_partitions_left`.
+    The task that starts an engine has a pattern of units, `not_beside`. Further tasks store this pattern, once for each
+    value of `trading_partitions_left`.
     """
     units: list[dict[str, Any]] = yaml.safe_load((ROLE / "tasks/units.yml").read_text(encoding="utf-8"))
     (record,) = (task for task in units if "whether the engine still needs a restart" in task["name"])
@@ -210,7 +213,7 @@ def recorded() -> list[dict[str, Any]]:
 
 
 def verified() -> list[dict[str, Any]]:
-    """Return the check of the role slo that a partition exists, once for each of three partition names."""
+    """Return the task of the role slo that checks whether a partition exists, once for each of three names."""
     (check, *_rest) = yaml.safe_load((ROOT / "roles/slo/tasks/partitions.yml").read_text(encoding="utf-8"))
     return [
         {**check, "ignore_errors": True, "register": f"said_{name}", "vars": {"slo_partition": name}}

@@ -95,7 +95,7 @@ After it.
 
 
 def covering(word: str) -> list[str]:
-    """Return the ids of the claims to which the text with this word on the page belongs."""
+    """Return the ids of the claims about the part of the page that contains this word."""
     (found,) = [unit.ids for unit in claims.units("page.md", PAGE) if re.search(rf"\b{word}\b", unit.text)]
     return found
 

@@ -152,7 +152,7 @@ def test_another_limit_is_no_reason_to_restart_the_feed_and_another_port_is() ->
 def test_what_has_the_state_open_ends_with_its_volume_and_comes_back_with_the_engine() -> None:
     """Processes with open files on the state's volume end before the volume is unmounted.
 
-    Otherwise it could not be unmounted. A unit with the setting StateDirectory already depends on its mounts.
+    Otherwise the volume could not be unmounted. A unit with the setting StateDirectory already depends on its mounts.
     """
     units = {unit.name: unit.read_text() for unit in UNITS}
     assert re.search(r"^StateDirectory=trading trading/journal", units["trading-engine.service.j2"], re.MULTILINE)

@@ -20,7 +20,7 @@ from trading_engine.__main__ import main
 
 
 def fork_engines(control: socket.socket) -> list[str] | None:
-    """Fork engines until the socket ends, then return None. In the process of an engine, return its arguments."""
+    """Fork engines until the socket ends, then return None. In each forked process, return the engine's arguments."""
     while True:
         request, descriptors, _, _ = socket.recv_fds(control, 1 << 16, 2)
         _reap_guards()

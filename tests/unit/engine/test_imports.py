@@ -69,7 +69,10 @@ def imported(path: Path) -> set[str]:
 
 
 def room_of(module: str) -> str:
-    """Return the room to which a module of the engine belongs. Return "" for the engine's package itself."""
+    """Return the name of the package or module at the engine's top level to which a module belongs.
+
+    These tests call it a room. Return "" for the engine's package itself.
+    """
     parts = module.split(".")
     return parts[1] if len(parts) > 1 else ""
 

@@ -37,7 +37,7 @@ def buy(token: str, shares: int = 100, price_e4: int = 1_000_000) -> ouch.EnterO
 
 
 def test_what_the_catalogue_takes_is_there(start: Callable[[], Engine], tmp_path: Path) -> None:
-    """The catalogue names attributes of the engine's objects. Each of them exists.
+    """The catalogue of published numbers names attributes of the engine's objects. Each attribute exists.
 
     With a wrong name, the engine would fail at its start. All tests with an engine would then time out without a clear
     reason.

@@ -22,7 +22,7 @@ DEADLINE_S = 20.0
 
 
 def allow(directory: Path, **passwords: str) -> None:
-    """Replace the file of accounts by a file with these accounts: the name and password of each."""
+    """Replace the file of accounts. `passwords` has the password of each new account, by the account's name."""
     tables = [f'[accounts.{name}]\npassword = "{hash_password(password)}"\n' for name, password in passwords.items()]
     (directory / "accounts.new").write_text("".join(tables))
     (directory / "accounts.new").rename(directory / "accounts.toml")

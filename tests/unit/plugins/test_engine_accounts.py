@@ -1,6 +1,7 @@
 """The module engine_accounts makes the passwords of the engine's accounts on a host.
 
-It makes each password only once. Other users cannot read it. The engine's own check accepts it.
+It makes each password only once. Other users of the host cannot read the password. The engine's own check accepts the
+password.
 """
 
 from __future__ import annotations

@@ -119,9 +119,9 @@ def compiled_pip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def greeter(collect: Run, compiled_pip: Path, tmp_path: Path) -> Run:
-    """Return a function that collects a release with pip and a program `greet`, whose source is its argument.
+    """Return a function that collects a release with two parts: pip, and a program `greet`.
 
-    The function returns the release's name and archive.
+    The function gets the program's source. It returns the release's name and archive.
     """
 
     def make(source: str, compiled: str = "") -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The role telemetry writes a configuration that telemetry's programs accept.
 
-Its systemd units may read the clock.
+The systemd units of these programs may read the clock.
 """
 
 import shutil
