@@ -72,9 +72,10 @@ def test_any_flow_has_the_same_answers_and_the_same_book_as_in_the_plain_market(
 
 
 def test_random_messages_have_the_same_answers_and_the_same_book_as_in_the_plain_market() -> None:
-    """The random messages use firms, ticks and lots, and some are malformed.
+    """Both markets give the same answers to random messages, and have the same book after them.
 
-    Between messages, the configuration changes, and the engine continues from snapshots.
+    The messages use firms, ticks and lots, and some are malformed. Between messages, the configuration changes, and the
+    engine continues from snapshots.
     """
     duel = run(seed=1, messages=MESSAGES)
     assert set(duel.messages) == {"EnterOrder", "ReplaceOrder", "CancelOrder", "ModifyOrder"}

@@ -31,7 +31,7 @@ def test_is_left_out(): ...
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, Path, Path]:
-    """Run pytest on a file in which each test has another result.
+    """Run pytest on a file in which each test has a different result.
 
     Return pytest's exit status, the path of its log, and the path of its report.
     """
