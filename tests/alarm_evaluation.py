@@ -62,7 +62,10 @@ class Watch:
         self._follow()
 
     def pass_minute(self, data: Mapping[str, float]) -> None:
-        """Add one minute with at most one value of each metric. Then evaluate the alarms, one after the other."""
+        """Advance the time by a minute, and then evaluate the alarms, one after the other.
+
+        `data` has the values of metrics in this minute.
+        """
         self.minute += 1
         for metric, value in data.items():
             minutes, values = self._data.setdefault(metric, ([], []))
@@ -87,7 +90,7 @@ class Watch:
         return points
 
     def _follow(self) -> None:
-        """Give each composite alarm the state that its rule gives. Repeat this until no state changes."""
+        """Set the state of each composite alarm by the alarm's rule. Repeat this until no state changes."""
         before: dict[str, str] = {}
         while before != self.states:
             before = dict(self.states)

@@ -1,4 +1,4 @@
-"""Downloads and collects Python wheels on this machine. The collection's own module wheel_set does this."""
+"""Downloads and collects Python wheels on this machine, with the collection's own module wheel_set."""
 
 from __future__ import annotations
 

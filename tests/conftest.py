@@ -24,7 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="module")
 def in_written_order(request: pytest.FixtureRequest) -> None:
-    """Declare that the tests of this file build on each other. Each continues from the state of the previous one.
+    """Declare that the tests of a file build on each other. Each continues from the previous test's state.
 
     They must therefore run in the order of the file, from the first test on. When the selection of tests leaves out an
     earlier test, this fixture fails with an explanation.
@@ -43,7 +43,7 @@ def in_written_order(request: pytest.FixtureRequest) -> None:
 
 
 def out_of_order(written: Sequence[str], picked: Sequence[str]) -> str:
-    """Return why the selected tests cannot run. The text is empty when they can.
+    """Return why the selected tests cannot run, or an empty text when they can.
 
     They can run when they are the first tests of the file, without a gap.
     """

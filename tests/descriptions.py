@@ -1,6 +1,6 @@
-"""Lets all AWS clients of this process share the descriptions of the services.
+"""Lets all AWS clients of this process share the descriptions of AWS's services that boto3 reads from files.
 
-A new session of boto3 reads them again. This takes 0.1 seconds of CPU time and more for each client.
+Otherwise each new session of boto3 reads them again. This takes 0.1 seconds of CPU time and more for each client.
 """
 
 from __future__ import annotations
@@ -20,5 +20,5 @@ def _loaded(path: str) -> Any:
 
 
 def share(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let clients that are made from now on take what is loaded already, until the end of the test."""
+    """Until the end of the test, let new clients use the descriptions that are already loaded."""
     monkeypatch.setattr(JSONFileLoader, "load_file", lambda loader, path: _loaded(path))

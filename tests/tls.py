@@ -42,7 +42,7 @@ class Pair:
 
 
 def made(name: str, authority: Pair | None = None, days: int = DAYS) -> Pair:
-    """Return a certificate for this machine's loopback addresses, signed by `authority`.
+    """Return a certificate for this machine's loopback addresses, signed by `authority`, and its key.
 
     Without `authority`, make a new authority and return its own certificate, which it signs itself. The certificate
     expires in `days` days. With a negative number it has already expired.

@@ -1,7 +1,7 @@
-"""Measures how the backup changes a client's latency. The backup's shipper sends the journal to a bucket.
+"""Measures how the backup changes a client's latency.
 
-The engine and the shipper share one CPU. An emulated S3 runs on the client's CPU at the lowest priority. The shipper
-sends far more often here than on a real host.
+The shipper is the program that sends the journal to a bucket. It shares one CPU with the engine. An emulated S3 runs on
+the client's CPU at the lowest priority. The shipper sends far more often here than on a real host.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ KEYS = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench", "AWS_EC2
 
 @contextmanager
 def idle(command: list[str], cpu: int, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a process that gets the CPU only when no other process needs it. CPUWeight=idle in its unit does the same."""
+    """Run a process that gets the CPU only when no other process needs the CPU.
+
+    On a real host, CPUWeight=idle in the process's systemd unit has the same effect.
+    """
     quiet = subprocess.DEVNULL
     with subprocess.Popen(command, env=environment, stdout=quiet, stderr=quiet) as process:
         try:
@@ -71,7 +74,7 @@ def wait_until_it_answers(url: str) -> None:
 def wait_until_it_ships(url: str) -> int:
     """Wait until the shipper has sent an object. Return the number of objects in the bucket.
 
-    The measurement begins after this, because a program needs more CPU time when it starts than later.
+    The measurement begins only then, because a program needs more CPU time at its start than later.
     """
     deadline_s = time.monotonic() + DEADLINE_S
     while not (count := objects(url)):

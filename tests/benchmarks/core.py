@@ -35,7 +35,7 @@ _ALIVE = 1_000
 
 
 def _apply(core: Core, reads: list[bytes], accounts: int = 1, first: int = 0) -> float:
-    """Return how many CPU seconds the core needs to handle the reads, one after the other.
+    """Return how many CPU seconds the core needs to process the reads, one after the other.
 
     A read is the bytes that the engine receives at once. The answers are joined as the gateway joins them. The accounts
     take turns, beginning with account number `first`.
@@ -59,7 +59,10 @@ def _reads(frames: Iterator[bytes]) -> list[bytes]:
 
 
 def measure_enters() -> dict[str, float]:
-    """Measure the core and lightmatchingengine, in turns, with the same Enters. 30 % of the orders are marketable."""
+    """Measure the core and lightmatchingengine, another engine, in turns, with the same Enter messages.
+
+    30 % of the orders are marketable.
+    """
     from lightmatchingengine.lightmatchingengine import LightMatchingEngine, Side  # type: ignore[import-not-found]
 
     ours, other = orderflow.open_core(), LightMatchingEngine()
@@ -98,7 +101,7 @@ def measure_mixed() -> dict[str, float]:
 
 
 def _match(order: Order, contras: BookSide, alive: dict[int, Order]) -> None:
-    """Execute an order against the resting orders that it matches, with the least work that an engine needs."""
+    """Execute an order against the resting orders that it matches. Do only the work that every engine must do."""
     while order.open_shares and contras.crosses(order.price_e4):
         maker = contras.levels[contras.keys[-1]].oldest
         assert maker is not None
@@ -255,7 +258,10 @@ def book(variant: str) -> Iterator[Figure]:
 
 
 def scale(variant: str) -> Iterator[Figure]:
-    """Measure an order's cost. Then measure it with a hundred times as many symbols, price levels or accounts."""
+    """Measure the CPU time of an order with few and with many symbols, price levels or accounts.
+
+    The large number is a hundred times the small one.
+    """
     found = _child("scale", variant)
     for name in ("symbols", "levels", "accounts"):
         yield Figure(

@@ -1,4 +1,7 @@
-"""Measures how long a deployment in the sandbox takes, and how long the readiness checklist and a diagnosis take."""
+"""Measures how long a deployment in the sandbox takes.
+
+It also measures how long the readiness checklist and a diagnosis take.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ class Round:
 
 
 def deployment(variant: str, count: int = 1) -> Iterator[Figure]:
-    """Measure `count` deployments and yield the medians. The deployment itself chooses the engine's variant."""
+    """Measure `count` deployments and yield the medians. The deployment itself decides which variant the engine is."""
     if variant != "pure":
         return
     rounds = [_round() for _ in range(count)]

@@ -1,6 +1,7 @@
-"""Measures how long after the reply the market data arrives, and how much CPU time market data costs the engine.
+"""Measures how long after the reply to an order its market data arrives.
 
-The engine passes market data to the feed process through a ring buffer in shared memory.
+It also measures how much of the engine's CPU time market data takes. The engine passes market data to the feed process
+through a ring buffer in shared memory.
 """
 
 from __future__ import annotations
@@ -74,10 +75,10 @@ for engine in engines.values():
 
 
 def feed(variant: str) -> Iterator[Figure]:
-    """Measure the cost of the ring buffer. Then measure how long after the reply an order's market data arrives.
+    """Measure the cost of the ring buffer. Then measure the time from an order's reply to its market data.
 
-    It has arrived when a subscriber has received it. This time is measured at 10,000 orders a second, on one, two and
-    three CPUs. A number of CPUs that the machine does not have is left out.
+    Market data has arrived when a subscriber has received it. This time is measured at 10,000 orders a second, on one,
+    two and three CPUs. A number of CPUs that the machine does not have is left out.
     """
     yield Figure(
         "feed", variant, "added by the ring to the turn of an order in process, alternated", _turn_us(variant), "µs",
@@ -123,8 +124,8 @@ def _delays(
 def _feed(variant: str, engine: processes.Server, cpu: int, beside: bool) -> Iterator[int]:
     """Run the feed on a CPU until the context ends, and yield the feed's port.
 
-    With `beside` the feed shares the engine's CPU. Then it runs only when no other process needs this CPU, as its unit
-    arranges it.
+    With `beside` the feed shares the engine's CPU. The feed then runs only when no other process needs this CPU, as on
+    a real host.
     """
     assert engine.directory is not None
     config, port = engine.directory / "engine.toml", processes.free_port()

@@ -230,7 +230,7 @@ def open_loop(variant: str) -> Iterator[Figure]:
 def filled(server: Server, population: int) -> tuple[socket.socket, orderflow.Flow]:
     """Enter `population` resting orders.
 
-    Return the client's connection, and the flow that makes further orders.
+    Return the client's connection, and the `Flow` object that makes further orders.
     """
     flow = orderflow.Flow(levels=500)
     client = processes.log_in(server, "B0")

@@ -57,7 +57,10 @@ def open_core(symbols: int = 100, accounts: int = 1) -> Core:
 
 
 class Flow:
-    """Makes messages as frames. `alive` has the tokens of the resting orders, including those that were executed."""
+    """Makes messages as frames of the protocol. `alive` has the token and the side of each resting order.
+
+    An order that was executed meanwhile also stays in `alive`.
+    """
 
     def __init__(self, seed: int = 1, symbols: int = 100, levels: int = 50) -> None:
         self._choose = random.Random(seed)  # noqa: S311  # repeatable, and no secret

@@ -177,7 +177,7 @@ def longest_stall(server: Server) -> tuple[float, str]:
 
 
 def drain(sock: socket.socket) -> None:
-    """Discard the bytes that wait to be read. They are heartbeats, which the server sends on an idle connection."""
+    """Discard the bytes that have arrived. They are heartbeats, which the server sends on an idle connection."""
     sock.setblocking(False)
     with suppress(BlockingIOError):
         while sock.recv(1 << 16):

@@ -312,7 +312,7 @@ def tls(variant: str) -> Iterator[Figure]:
 
 
 def heard(sock: socket.socket) -> None:
-    """Send a heartbeat, so that the connection stays open. Discard the bytes that wait to be read."""
+    """Send a heartbeat, so that the server keeps the connection open. Discard the bytes that have arrived."""
     sock.sendall(soupbintcp.CLIENT_HEARTBEAT_PACKET)
     sock.setblocking(False)
     try:

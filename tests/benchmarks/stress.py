@@ -35,7 +35,10 @@ _ACCEPTED_BYTES, _CANCELED_BYTES, _EXECUTED_BYTES = 69, 31, 43
 
 
 class Pings:
-    """Makes a client's messages: resting orders, cancels of these, and trades. Each has the size of its answer."""
+    """Makes a client's messages: resting orders, cancels of these orders, and trades.
+
+    Each message comes with the size of its answer.
+    """
 
     def __init__(self) -> None:
         self._serial = count()
@@ -88,7 +91,7 @@ class Pair:
             processes.round_trips(self.owner, [(orderflow.frame(offer), _ACCEPTED_BYTES)])
 
     def trade_until_it_waits(self, seconds: float) -> None:
-        """Trade until messages to the owner, who reads nothing, wait in the engine. This is not measured."""
+        """Trade until the engine stores messages for the owner, who reads nothing. This is not measured."""
         end = time.monotonic() + seconds
         while not self.queued_bytes():
             assert time.monotonic() < end, "nothing waits for the client that does not read"

@@ -74,7 +74,7 @@ def _used_s(path: Path) -> float:
 
 
 def unpack(engine: Path, work: Path, target: Path) -> None:
-    """Build a release as the role does, or take a cached one. Unpack its compiled wheel to the directory `target`."""
+    """Build a release as the role does, or use a cached release. Unpack its compiled wheel to `target`."""
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     kind = {"python_version": version, "architecture": platform.machine(), "compiled": "always"}
     made = collect(project=str(engine), cache_dir=str(WHEELS), **kind)

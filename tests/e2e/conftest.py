@@ -24,7 +24,10 @@ LOSES_THE_HOST = re.compile("/test_[7-9]_")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the tests that measure after all other tests. Only the files that lose or remove the host come later."""
+    """Run the tests that measure after all other tests, except the files that lose or remove the host.
+
+    Those files run last.
+    """
     items.sort(
         key=lambda item: (bool(LOSES_THE_HOST.search(item.nodeid)), "alone" in getattr(item, "fixturenames", ()))
     )

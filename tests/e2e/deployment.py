@@ -21,7 +21,10 @@ SANDBOX = "e2e"
 
 
 def addresses(number: int) -> dict[str, Any]:
-    """Return variables that put a deployment into the network 10.NUMBER.0.0/16. A demo may run in another network."""
+    """Return variables that put a deployment into the network 10.NUMBER.0.0/16.
+
+    A demo can then run at the same time, in another network.
+    """
     bridge = f"10.{number}.1.1/32"
     return {
         "trading_vpc_cidr": f"10.{number}.0.0/16",
@@ -175,7 +178,10 @@ class Deployment:
         return run("ssh", *options, "-o", "ConnectTimeout=5", f"{user}@{address}", shlex.join(command), limit_s=limit_s)
 
     def ssh_when_it_answers(self, address: str, *command: str, limit_s: float = 60) -> subprocess.CompletedProcess[str]:
-        """Do the same as `ssh` on a machine that may still boot. Retry until the command succeeds or time is over."""
+        """Do the same as `ssh`, on a machine that may still boot.
+
+        Retry until the command succeeds or the time limit is over. Return the last result.
+        """
         end_s = time.monotonic() + limit_s
         while True:
             done = self.ssh(address, *command)

@@ -68,7 +68,10 @@ class OrderClient:
         self.acknowledged = threading.Event()
 
     def enter_until_cut_off(self, limit_s: float) -> None:
-        """Enter orders until the connection breaks. Raises AssertionError if it still works after `limit_s` seconds."""
+        """Enter orders until the connection breaks.
+
+        Raises AssertionError if the connection still works after `limit_s` seconds.
+        """
         link = self._log_in(LIVE)
         self.first_number = link.next_number
         end_s = time.monotonic() + limit_s
@@ -95,7 +98,7 @@ class OrderClient:
         return self._count(link, b"C")
 
     def _log_in(self, sequence: int) -> Link:
-        """Log in. Retry while the engine does not run yet, until a limit."""
+        """Log in. While the engine does not run yet, retry until a time limit."""
         end_s = time.monotonic() + LOGIN_LIMIT_S
         while True:
             try:
@@ -106,7 +109,7 @@ class OrderClient:
                 time.sleep(0.05)  # between two tries, not instead of an event
 
     def _count(self, link: Link, kind: bytes) -> Counter[str]:
-        """Count messages of this kind by token, until each accepted order has one or the limit is over."""
+        """Count messages of this kind by token. Stop when each accepted order has one, or after a time limit."""
         seen: Counter[str] = Counter()
         missing = set(self.accepted)
         end_s = time.monotonic() + ANSWER_LIMIT_S

@@ -1,4 +1,4 @@
-"""What `site.yml` has made, as a user sees it: inventory, pages, report, readiness, cost, and a second run."""
+"""The result of `site.yml`, as a user sees it: inventory, pages, report, readiness, cost, and a second run."""
 
 from __future__ import annotations
 
@@ -84,8 +84,8 @@ BY_NATURE = {
 def asked(deployed: Deployment) -> tuple[Play, dict[str, dict[str, Any]]]:
     """Run the readiness checklist on a host with two faults.
 
-    Port 9001 is open to all addresses, and one service does not start at boot. Return the run, and the checklist's
-    lines by id.
+    Port 9001 is open to all addresses, and one service does not start at boot. Return the result of the run, and the
+    checklist's lines by their ids.
     """
     address, unit = deployed.host()["ansible_host"], ("trading-feed.service",)
     ec2 = deployed.ec2()

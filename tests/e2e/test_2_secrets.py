@@ -63,9 +63,10 @@ class Watch:
 
 @dataclass
 class Given:
-    """The result of a run of site.yml with secrets of all kinds, and what the tests need to look for them.
+    """The result of a run of site.yml with secrets of all kinds.
 
-    `wanted` has the expected content of each file with secrets on the host.
+    It also has what the tests need to search for these secrets. `wanted` has the expected content of each file with
+    secrets on the host.
     """
 
     play: Play

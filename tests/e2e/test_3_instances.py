@@ -1,7 +1,7 @@
-"""An instance's machine exists as long as the instance. The inventory lists the instance.
+"""While an instance exists, its machine runs and the inventory lists it.
 
-A security group decides which clients reach it. Each test continues from the state that the previous test left. The
-last one terminates the instance.
+A security group decides which clients can connect to the instance. Each test continues from the state that the previous
+test left. The last test terminates the instance.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def host(ec2: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class ByHand:
-    """A further instance, which the test creates through the API, with the host's subnet and security group."""
+    """One more instance, which the test creates through the API. It has the host's subnet and security group."""
 
     deployment: Deployment
     ec2: Any

@@ -1,6 +1,7 @@
-"""A host with one vCPU is measured from a second instance, the load generator, which is always removed afterwards.
+"""A host with one vCPU is measured from a second instance, the load generator.
 
-Each test continues from the state that the previous test left. The first one expects no load generator.
+The load generator is removed after every measurement. Each test continues from the state that the previous test left.
+The first test expects no load generator.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def generators(deployed: Deployment) -> dict[str, str]:
 
 
 def verify(deployed: Deployment, **variables: object) -> Play:
-    """Run the measurement. Check that afterwards no load generator runs."""
+    """Run the measurement. Check that every load generator is terminated afterwards."""
     play = deployed.play("playbooks/verify.yml", **EPHEMERAL, **variables)
     assert set(generators(deployed).values()) == {"terminated"}, play.output[-6000:]
     return play

@@ -1,6 +1,6 @@
-"""A fault of the host is never excused as a disturbance of the machine.
+"""When the host itself has a fault, the verdict never blames a disturbance of the machine.
 
-One fault is a task that takes the engine's CPU. The other is a slow network link.
+One fault is a task that takes the engine's CPU. The other fault is a slow network link.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SLOW_LINK = (
 
 
 def verify(deployed: Deployment, **variables: object) -> tuple[Play, dict[str, Any]]:
-    """Measure with the targets that hosts promise by default, and return the run and its report.
+    """Measure with the default targets of a host. Return the run and its report.
 
     The test's fault exceeds a target so far that a disturbance of this machine cannot be the reason.
     """

@@ -1,7 +1,7 @@
-"""A role that is switched off removes what it has made, and makes it again when it is switched on.
+"""A role that is switched off removes what it has made. When it is switched on, it makes everything again.
 
-People also use the engine with their own roles, and the timeline shows who did what. Each test continues from the state
-that the previous test left.
+The tests also check that people use the engine with the rights of their own roles. The timeline shows who did what.
+Each test continues from the state that the previous test left.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A small disaster drill: a host with known orders is lost, and a new host in another zone replaces it.
+"""A small disaster drill: a host with known orders is terminated, and a new host in another zone replaces it.
 
-Each test continues from the state that the previous test left. After the drill the tests use the new host.
+Each test continues from the state that the previous test left. After the drill, the tests use the new host.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CONFIRMED: dict[str, object] = {"drill_confirm": "sandbox", "drill_rpo_seconds":
 
 @pytest.fixture(scope="module")
 def lost(deployed: Deployment) -> dict[str, Any]:
-    """Return the variables of the host that will be lost. Let it ship its journal more often."""
+    """Let the host that will be lost send its journal to the bucket more often. Return the host's variables."""
     host = deployed.host()
     shorten = f"sed -i 's/^rpo_seconds = .*/rpo_seconds = {PROMISED_S}/' {SHIPPED}; systemctl restart trading-backup"
     shortened = deployed.ssh(host["ansible_host"], "sudo", "sh", "-ec", shorten)
@@ -35,7 +35,7 @@ def lost(deployed: Deployment) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def drilled(deployed: Deployment, lost: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> tuple[Play, Path]:
-    """Run the drill. Return its result and the path of its record."""
+    """Run the drill. Return its result and the path of the record that it has written."""
     folder = tmp_path_factory.mktemp("drill")
     deployed.environment["XDG_STATE_HOME"] = str(folder)  # what was fetched of the lost host stays in the test's folder
     # This machine is the operator, and must reach the subnets of both zones.

@@ -1,7 +1,7 @@
 """One command removes the whole deployment.
 
-Each test continues from the state that the previous test left. The tests remove the host, then the rest of the AWS
-account, then the sandbox.
+Each test continues from the state that the previous test left. The tests remove the host, then all other resources in
+the AWS account, then the sandbox.
 """
 
 from __future__ import annotations

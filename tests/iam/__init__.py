@@ -1,4 +1,4 @@
 """Checks recorded API calls against IAM policies as AWS would.
 
-It finds the permissions that each call needs, and whether a policy grants them.
+The package finds the permissions that each call needs, and whether a policy grants them.
 """

@@ -1,4 +1,4 @@
-"""Reads and stores the needs of the playbooks' API calls. A need is one permission that a call needs.
+"""Reads and stores which permissions the playbooks' API calls need. Each needed permission is called a need.
 
 Tests in tests/integration/aws read the needs that their own emulated API has recorded. Unit tests read the file
 calls.json, which has the needs of a deployment's whole life, from plan to removal.
@@ -23,7 +23,7 @@ _ID = re.compile(r"-[0-9a-f]{8,}\b")
 
 
 class KeptNeed(NamedTuple):
-    """A need, and the names of the policies that were attached to the user whose call had this need."""
+    """A permission that a call needs, and the names of the policies that the caller had at that time."""
 
     action: str
     need: Need
@@ -31,14 +31,17 @@ class KeptNeed(NamedTuple):
 
 
 def read(file: Path) -> list[Need]:
-    """Return the recorded needs in `file`. When there was no call, the file does not exist and the list is empty."""
+    """Return the needs, that is, the needed permissions, that were recorded in `file`.
+
+    When there was no call, the file does not exist and the list is empty.
+    """
     if not file.exists():
         return []
     return [Need(**json.loads(line)) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
 def kept() -> list[KeptNeed]:
-    """Return the needs in calls.json."""
+    """Return the needs in calls.json, that is, the permissions that the playbooks' calls need."""
     rows = json.loads(KEPT.read_text(encoding="utf-8"))
     return [
         KeptNeed(row["action"], Need(row["action"], row["resource"], row["context"]), tuple(row["policies"]))
@@ -47,7 +50,7 @@ def kept() -> list[KeptNeed]:
 
 
 def keep(policies: list[str], needs: list[Need]) -> bool:
-    """Store needs in the folder that the environment variable KEEP_CALLS_IN names.
+    """Store needs, that is, needed permissions, in the folder that the environment variable KEEP_CALLS_IN names.
 
     Return whether the variable is set. Without it, nothing is stored.
     """
@@ -60,9 +63,9 @@ def keep(policies: list[str], needs: list[Need]) -> bool:
 
 
 def _row(need: Need, policies: list[str]) -> dict[str, Any]:
-    """Return a need as a row of calls.json, without values that differ from run to run.
+    """Return a needed permission as a row of calls.json, without values that differ from run to run.
 
-    Ids are replaced by a placeholder. Tags are left out, except the tag Project, because policies mention no other tag.
+    A placeholder replaces each id. Tags are left out, except the tag Project, because policies mention no other tag.
     """
     context = {key: value for key, value in need.context.items() if "Tag/" not in key or key.endswith("/Project")}
     return {

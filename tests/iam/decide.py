@@ -16,7 +16,11 @@ from tests.iam.evaluate import Need, matches
 
 
 def decided(need: Need, identity: Iterable[Statement], resource: Iterable[Statement] = ()) -> bool:
-    """Return whether the identity's policy allows the need. A Deny in this policy or in the resource's policy wins."""
+    """Return whether the policies allow what a call needs.
+
+    The identity's policy must allow the need. Neither this policy nor the resource's policy may have a Deny that fits
+    the need.
+    """
     identity, resource = list(identity), list(resource)
     if any(one["Effect"] == "Deny" and _fits(one, need) for one in [*identity, *resource]):
         return False
@@ -43,7 +47,7 @@ def _any(patterns: Any, value: str, known: Mapping[str, str]) -> bool:
 
 
 def _filled(pattern: str, known: Mapping[str, str]) -> str:
-    """Return the pattern with its variables, such as ${aws:username}, replaced by the request's values.
+    """Return the pattern with the request's values in place of its variables, such as ${aws:username}.
 
     A pattern with a variable that has no value matches nothing.
     """

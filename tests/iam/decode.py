@@ -1,4 +1,7 @@
-"""Decodes an HTTP request to AWS: its service, its operation, and its parameters with the names that botocore uses."""
+"""Decodes an HTTP request to AWS.
+
+The result has the service, the operation, and the parameters with the names that botocore uses.
+"""
 
 from __future__ import annotations
 

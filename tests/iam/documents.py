@@ -1,4 +1,4 @@
-"""Reads the policy documents in files/iam, and tells which of them a run of a playbook needs."""
+"""Reads the policy documents in files/iam, and tells which of them a playbook run needs."""
 
 from __future__ import annotations
 
@@ -66,5 +66,5 @@ def needed(variables: Mapping[str, str]) -> list[str]:
 
 
 def without(action: str, given: list[Statement]) -> list[Statement]:
-    """Return copies of the statements. This action is removed from the copies."""
+    """Return copies of the statements. In each copy, this action is removed from the list of actions."""
     return [{**one, "Action": [name for name in one["Action"] if name != action]} for one in given]

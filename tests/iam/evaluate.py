@@ -1,6 +1,7 @@
-"""Evaluates policy statements as AWS does. It knows only what files/iam contains: Allow, wildcards and conditions.
+"""Evaluates policy statements as AWS does. Only the elements that files/iam uses are supported.
 
-The rules are those of https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html and
+These are Allow, wildcards and conditions. The rules are those of
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html and
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html
 """
 
@@ -32,7 +33,7 @@ class Need:
 
 
 def allowed(need: Need, statements: Iterable[Statement]) -> bool:
-    """Return whether at least one statement allows the need.
+    """Return whether at least one statement allows what a call needs.
 
     Raises ValueError for a statement whose effect is not Allow.
     """
@@ -77,8 +78,8 @@ _OPERATORS: dict[str, Callable[[str, str], bool]] = {
 def _conditions_hold(conditions: Mapping[str, Mapping[str, object]], context: Mapping[str, str]) -> bool:
     """Return whether all conditions of a statement are true.
 
-    A condition is true when the request's value fits one of the condition's values. It is false when the request has no
-    value.
+    A condition is true when the request's value fits one of the condition's values. It is false when the request does
+    not have the value.
     """
     known = {key.lower(): value for key, value in context.items()}
     return all(

@@ -1,6 +1,6 @@
-"""Prints what the linter parliament finds in files/iam, as JSON with a key for each document.
+"""Prints, as JSON, what the linter parliament finds in each policy document in files/iam.
 
-Run it as: python -m tests.iam.findings
+The keys are the names of the documents. Run it as: python -m tests.iam.findings
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Derives the permissions that an API call needs. Each is a `Need`.
+"""Derives the permissions that an API call needs. Each of them is a `Need`.
 
-A need has an action that must be allowed, a resource, and the request's values for conditions.
+A need has three parts: an action that must be allowed, a resource, and the request's values for conditions.
 """
 
 from __future__ import annotations
@@ -25,14 +25,16 @@ class Account(Protocol):
         """Return the tags of a resource in EC2. They are empty when the resource does not exist."""
 
     def ec2_parts(self, name: str) -> list[str]:
-        """Return the ids of resources in EC2.
+        """Return the ids of the EC2 resources that belong to the resource `name`.
 
-        `name` is the name of a launch template, a public address, or the id of an association. Resources that belong to
-        it are returned.
+        `name` is the name of a launch template, a public address, or the id of an association.
         """
 
     def identity(self, kind: str, name: str) -> str:
-        """Return the id of the key pair or placement group with this name. When there is none, return the name."""
+        """Return the id of the key pair or placement group with this name.
+
+        When there is none, return the name itself.
+        """
 
     def iam_path(self, kind: str, name: str) -> str:
         """Return the IAM path of the role or instance profile with this name."""
@@ -174,7 +176,7 @@ def _autoscaling(action: str, call: Call, account: Account) -> Iterator[Need]:
 
 
 def _launched(account: Account, template: str, region: str) -> Iterator[Need]:
-    """Yield what a call that creates an Auto Scaling group needs in addition.
+    """Yield the additional needs of a call that creates an Auto Scaling group.
 
     AWS checks that the caller may launch the instances that the group's launch template describes.
     """

@@ -1,7 +1,8 @@
 """Serves the emulated AWS API, and records the permissions that the calls of one user need.
 
-Usage: python -m tests.iam.recording FILE. It records the calls of the user whose access key is in FILE.key, once that
-file exists. FILE gets a line of JSON for each needed permission. FILE.calls gets a dot for each call.
+Usage: python -m tests.iam.recording FILE. The file FILE.key has the access key of this user. Recording begins when
+FILE.key exists. For each needed permission, the program adds a line of JSON to FILE. For each call, it adds a dot to
+FILE.calls.
 """
 
 from __future__ import annotations

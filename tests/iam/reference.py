@@ -16,8 +16,8 @@ _NEWER = frozenset({"freetier:GetAccountPlanState"})
 class Kind(NamedTuple):
     """A type of resource that an action can apply to.
 
-    `by_tag` tells whether a policy can have a condition on the resource's tags. `by_request_tag` tells the same of the
-    tags in the request.
+    `by_tag` tells whether a policy can have a condition on the resource's tags. `by_request_tag` tells whether it can
+    have a condition on the tags in the request.
     """
 
     name: str
@@ -41,7 +41,7 @@ def _services() -> dict[str, Any]:
 
 @functools.cache
 def kinds(action: str) -> dict[str, Kind]:
-    """Return the types of resource that an action can apply to, by their names. Some actions have none."""
+    """Return the types of resource that an action can apply to, by their names. Some actions have no type."""
     if action in _NEWER:
         return {}
     service, _, name = action.partition(":")
@@ -66,7 +66,7 @@ def known(action: str) -> bool:
 
 
 def reads(action: str) -> bool:
-    """Return whether the action only reads. The action's name decides when parliament's copy does not contain it."""
+    """Return whether the action only reads. If parliament's copy lacks the action, the action's name decides."""
     service, _, name = action.partition(":")
     if not known(action):
         return name.startswith(("Describe", "Get", "List"))

@@ -1,6 +1,6 @@
-"""Tables of permissions that do not have the name of the call, or that a call needs in addition.
+"""Tables of the permissions that an API call needs, when they do not have the call's name.
 
-Each table names the page of AWS that is its source.
+Further tables have permissions that a call needs in addition. Each table names the page of AWS that is its source.
 """
 
 from __future__ import annotations

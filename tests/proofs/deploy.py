@@ -170,7 +170,7 @@ class _Trader:
 
 
 def _life(directory: Path, upgrades: int) -> dict[str, Any]:
-    """Deploy this many releases, then one release with each fault. Return the client's observations."""
+    """Deploy this many good releases, then one release with each kind of fault. Return the client's observations."""
     # With this budget the engine deletes no segment of the journal. At the end the whole journal can be replayed.
     host = Host(directory, journal={"segment_bytes": 16 << 20, "budget_bytes": 8 << 30})
     compiled = variants.compiled()

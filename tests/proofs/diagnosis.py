@@ -139,7 +139,7 @@ def _permissions_asked(host: Host) -> Iterator[None]:
 
 
 def _ask_from(api: str, request_number: bytes) -> None:
-    """Let moto answer the next `request_number` requests without a check. After them it checks permissions."""
+    """Let moto answer this number of further requests without a check. Afterwards it checks permissions."""
     head = {"Content-Type": "text/plain"}  # moto reads other types as a form
     request = urllib.request.Request(f"{api}/moto-api/reset-auth", data=request_number, headers=head)  # noqa: S310
     with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310

@@ -151,7 +151,7 @@ class Target:
 
 
 def said_by(data: bytes, serial: int) -> list[list[bytes]]:
-    """Return what a client sends for this input: for each read of the gateway a list of frames.
+    """Turn an input of libFuzzer into what a client sends: one list of frames for each read of the gateway.
 
     Every byte string is a valid input, because its bytes select kinds of frames and values of fields. A damaged frame
     would end the connection, so libFuzzer's changes affect fields more often than frames. The tokens of orders are

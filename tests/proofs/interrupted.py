@@ -56,7 +56,7 @@ class Interruptions:
 
 
 def points(whole: Play) -> range:
-    """Return the numbers of tasks after which a run like `whole` can be killed.
+    """Return the numbers of tasks after which a run with the same tasks as `whole` can be killed.
 
     At least one task remains after the kill.
     """

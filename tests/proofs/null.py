@@ -1,4 +1,4 @@
-"""Lets playbooks/benchmark.yml compare a tuning profile with itself. It counts how many verdicts are false.
+"""Lets playbooks/benchmark.yml compare a tuning profile with itself, and counts the false verdicts.
 
 Both sides are equal, so a verdict that finds a difference is false. In all other respects, the playbook runs as for a
 user.

@@ -143,7 +143,7 @@ def _run_chrony(host: Host, offset_s: float) -> None:
 
 
 def _stray_rule(host: Host) -> dict[str, Any]:
-    """Return a rule of a security group. With it, the controller can reach a port that no variable declares."""
+    """Return a rule of a security group that allows the controller to reach a port that no variable declares."""
     ends = {"FromPort": _STRAY_PORT, "ToPort": _STRAY_PORT}
     network = host.deployment.addresses["trading_operator_cidr"]
     return {"GroupId": host.group()["GroupId"], "IpProtocol": "tcp", "CidrIp": network, **ends}

@@ -85,7 +85,7 @@ class TuningHost:
         return host
 
     def reached(self) -> TuningHost:
-        """Write an inventory from which Ansible can reach the machine, and return this object."""
+        """Write an inventory by which Ansible reaches the machine, and return this object."""
         known_hosts = shlex.quote(str(self.cloud.directory / "known_hosts"))
         variables = {
             "ansible_host": self.address,

@@ -100,23 +100,27 @@ class Run:
             end.set()
 
     def _count_off(self, part: Part) -> None:
-        """Count a part that has ended. After the last one, release the lock for which the tests that measure wait."""
+        """Count a part that has ended. After the last part that does not measure, release a lock.
+
+        The tests that measure wait for this lock.
+        """
         with self._lock:
             self._unfinished -= not part.measures_last
             if not self._unfinished:
                 fcntl.flock(self._beside, fcntl.LOCK_UN)
 
     def _next(self, own: deque[Part]) -> Part | None:
-        """Remove and return the next part of the lane `own`.
+        """Remove a part from a lane and return it: the next part of the lane `own`.
 
-        An empty lane takes the last part of the lane that has the most parts left. Return None when no part is left.
+        If that lane is empty, take the last part of the lane with the most parts left. Return None when no part is
+        left.
         """
         with self._lock:
             fullest = max(self._waiting, key=len)
             return own.popleft() if own else fullest.pop() if fullest else None
 
     def _try(self, part: Part) -> None:
-        """Run a part. When it cannot be started, count it as failed. The other parts still run."""
+        """Run a part. When it cannot be started, count it as failed, and let the other parts still run."""
         try:
             self._part(part)
         except OSError as error:
@@ -156,7 +160,7 @@ class Run:
         self._ended(part, log, report, status, time.monotonic() - begun_s, usage.ru_utime + usage.ru_stime)
 
     def _copy(self, part: Part, process: subprocess.Popen[bytes], file: BinaryIO) -> None:
-        """With --verbose, copy a part's output to its log and to the terminal. Without it, do nothing."""
+        """With --verbose, copy a part's output to its log and to the terminal. Without --verbose, do nothing."""
         prefix = f"{part.name} | " if len(self.plan.parts) > 1 else ""
         if process.stdout:
             with process.stdout as said:

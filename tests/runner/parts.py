@@ -1,4 +1,7 @@
-"""The parts of the tests: the command of each, the packages that it needs, and which parts run at the same time."""
+"""The parts of the tests. A part is a group of tests that one process runs.
+
+This module has the command of each part, the packages that it needs, and which parts run at the same time.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,10 @@ _SANDBOX_SETS = (*_MACHINE_SETS, "balancer")
 
 @dataclass(frozen=True)
 class Part:
-    """A part. The report has one line about it. `kind` tells how its tests are counted: pytest, lint or single."""
+    """A part of the tests. The report has one line about each part.
+
+    `kind` tells how the part's tests are counted: pytest, lint or single.
+    """
 
     name: str
     command: tuple[str, ...]
@@ -137,7 +143,7 @@ class Plan:
 
 
 def plan(chosen: str, arguments: list[str]) -> Plan:
-    """Return what to run for the user's words.
+    """Return what to run for the words that the user gave to scripts/test.
 
     `chosen` is the first word, or empty for everything. `arguments` are the words after it.
     """

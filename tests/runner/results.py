@@ -99,7 +99,10 @@ def failure(kind: str, log: Path) -> str:
 
 
 def _limited(lines: list[str]) -> str:
-    """Return the lines as one text. When there are too many, leave out the middle. The end names what failed."""
+    """Return the lines as one text. When there are too many, leave out the middle.
+
+    The end stays, because it names what failed.
+    """
     if len(lines) <= SHOWN_LINES:
         return "\n".join(lines)
     half = SHOWN_LINES // 2

@@ -1,4 +1,7 @@
-"""Prints a line for each part that ends. A terminal also shows, in the last line, which parts run now."""
+"""Prints one line for each part of the tests that ends.
+
+A terminal also shows, in its last line, which parts run now.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,10 @@ EACH_S = 1.0
 
 
 class Screen:
-    """Prints lines. Many threads can use it.
+    """Prints lines. Many threads can use the same screen.
 
-    At a terminal, it also shows a last line, and prints this line again each second until it is closed. The function
-    `running` returns its text.
+    At a terminal, the screen also shows a last line. Until it is closed, it prints the last line again each second. The
+    function `running` returns the text of this line.
     """
 
     def __init__(self, running: Callable[[], str]) -> None:
@@ -34,13 +37,14 @@ class Screen:
     def part(self, verdict: str, name: str, took_s: float, cpu_s: float, said: str) -> None:
         """Print the line about a part that has ended.
 
-        `cpu_s` is the CPU time of the part and its child processes. Machines are not included.
+        `cpu_s` is the CPU time of the part and its child processes. The CPU time of the sandbox's machines is not
+        included.
         """
         shown = f"\033[{_COLOURS[verdict]}m{verdict:<7}\033[m" if self._terminal else f"{verdict:<7}"
         self.line(f"{shown}  {name:<22} {took_s:5.0f} s {cpu_s:5.0f} s CPU  {said}".rstrip())
 
     def begins(self, name: str) -> None:
-        """Print that the part begins, but not at a terminal, where the last line shows it."""
+        """Print that the part begins. At a terminal, print nothing, because the last line shows the part."""
         if not self._terminal:
             self.line(f"         {name} begins")
 

@@ -1,7 +1,8 @@
-"""An AWS account for the tests: the API of an embedded EC2, in a separate process, and playbooks that use it.
+"""An AWS account for the tests, and playbooks that use it.
 
-Policy documents in files/iam allow the playbooks' calls. Which documents a playbook needs depends on its variables
-(docs/aws.md). After each playbook, the fixtures check that these documents allow all its calls.
+The account is the API of an embedded EC2, which runs in a separate process. Policy documents in files/iam allow the
+playbooks' calls. Which documents a playbook needs depends on its variables (docs/aws.md). After each playbook, the
+fixtures check that these documents allow all its calls.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Keys:
-    """An access key for AWS: its id and its secret."""
+    """An access key of an AWS user: its id and its secret."""
 
     identity: str
     secret: str
@@ -57,7 +58,7 @@ class Keys:
 
 @dataclass(frozen=True)
 class Account:
-    """The embedded EC2's API as an AWS account: its address, and keys of two users.
+    """The embedded EC2's API as an AWS account: its address, and the keys of two users.
 
     Playbooks use the keys of `deployer`. Their calls are compared with the deployer's permissions. Tests use the keys
     of `admin`, who may do everything.
@@ -92,11 +93,11 @@ class Account:
         return [sys.executable, "-c", _PLAY, str(self.module_python)]
 
     def client(self, service: str) -> Any:
-        """Return a boto3 client of ``service`` that may do everything."""
+        """Return a boto3 client of the service, with the rights to do everything."""
         return _client(self.url, service, self.admin)
 
     def check_permissions(self, policies: list[str]) -> None:
-        """Check the calls since the last check.
+        """Check the calls that the playbooks have made since the last check.
 
         Fail when these policies do not allow a call. Also fail when a call is missing from calls.json, which the unit
         tests use.
@@ -111,7 +112,10 @@ class Account:
         assert not unknown, f"{sorted(unknown)} are new: {calls.HOW_TO_KEEP}"
 
     def order_faults(self, *faults: dict[str, Any]) -> None:
-        """Make the API answer later calls with errors. Each fault names an action and the error for its next calls."""
+        """Make the API answer later calls with errors.
+
+        Each fault names an action, and the error that the next calls of this action get.
+        """
         url, document = f"{self.url}/_embedded_ec2/faults", json.dumps(faults).encode()
         request = urllib.request.Request(url, document, method="PUT")  # noqa: S310  our API
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310  our API
@@ -162,7 +166,7 @@ def _client(url: str, service: str, keys: Keys) -> Any:
 def _user(url: str, name: str) -> Keys:
     """Make a user with a policy that allows everything, and return the user's keys.
 
-    Moto cannot judge resources and conditions, so `check_permissions` does this instead.
+    Moto cannot evaluate the resources and conditions of a policy. Therefore `check_permissions` evaluates them.
     """
     iam = _client(url, "iam", Keys("root", "root"))
     iam.create_user(UserName=name)
@@ -182,7 +186,7 @@ def _check_signatures_from_now_on(url: str) -> None:
 
 @pytest.fixture(scope="session")
 def module_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Yield the interpreter of the playbooks' modules."""
+    """Yield the Python interpreter with which Ansible runs the modules of the playbooks."""
     with forked_python.running(tmp_path_factory.mktemp("python")) as client:
         yield client
 

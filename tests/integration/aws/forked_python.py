@@ -1,9 +1,9 @@
 """A Python interpreter for Ansible's modules that has already imported boto3.
 
-A module of amazon.aws uses most of its CPU time to import boto3 and to compile its own files. A server does this once.
-For each module, Ansible starts a small client, which passes its arguments, environment and open files to the server.
-The server forks, and the child runs the module as a new interpreter would. A call with other options than a module's,
-such as -m, gets a new interpreter.
+A module of amazon.aws uses most of its CPU time to import boto3 and to compile its own files. A server process does
+this once. For each module, Ansible starts a small client program, which passes its arguments, environment and open
+files to the server. The server forks, and the child runs the module as a new interpreter would. The client starts a new
+interpreter when it gets options that no module uses, such as -m.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def running(folder: Path) -> Iterator[Path]:
 
 
 def serve(address: str) -> NoReturn:
-    """Answer clients until this process is terminated."""
+    """Run the module of each client that connects, until this process is terminated."""
     import boto3
 
     _keep_service_models()
@@ -85,7 +85,7 @@ def _reap(*_: object) -> None:
 
 
 def _keep_service_models() -> None:
-    """Let botocore parse each of its descriptions of a service once."""
+    """Let botocore parse the description of each AWS service only once."""
     from botocore.loaders import JSONFileLoader
 
     load, known = JSONFileLoader.load_file, dict[str, Any]()
@@ -99,7 +99,7 @@ def _keep_service_models() -> None:
 
 
 def _keep_compiled_modules(folder: Path) -> None:
-    """Let zipimport compile each text once. Ansible sends each module as a zip file without compiled files."""
+    """Let zipimport compile each source text only once. Ansible sends modules as zip files without compiled files."""
     compiled = zipimport._compile_source  # type: ignore[attr-defined]
 
     def compile_once(path: str, source: bytes) -> Any:

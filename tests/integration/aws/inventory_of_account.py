@@ -1,4 +1,7 @@
-"""Lists an AWS account's resources directly from the API. It uses no code of the collection, because that is tested."""
+"""Lists an AWS account's resources directly from the API.
+
+It uses no code of the collection, because the tests check this code.
+"""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ PSEUDO = {
 def resources(**parameters: str) -> dict[str, dict[str, Any]]:
     """Return the properties of each resource by its id in the template.
 
-    Where a property refers to another resource, its value is that resource's id in the template.
+    When a property refers to another resource, its value here is that resource's id in the template.
     """
     template = cfn_yaml.load(str(ROOT / "files/cloudformation/trading-host.yml"))
     values = {name: given.get("Default", "") for name, given in template["Parameters"].items()} | PSEUDO | parameters
@@ -40,5 +40,5 @@ def _resolved(node: Any, values: dict[str, str]) -> Any:
 
 
 def _value(name: str, values: dict[str, str]) -> str:
-    """Return the value of a variable in the template's text. For ``!name``, return the text ``${name}``."""
+    """Return the value that replaces ``${name}`` in the template's text. For ``!name``, return the text ``${name}``."""
     return "${" + name[1:] + "}" if name.startswith("!") else values[name]

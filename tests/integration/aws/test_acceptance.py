@@ -1,7 +1,8 @@
-"""The requests that an acceptance run sends to AWS. They need no more than the deployer's permissions.
+"""The requests that an acceptance run, a run of acceptance.yml, sends to AWS.
 
-The tests run in the order of the file. The first ones need an account without an acceptance run. The later ones each
-test one part of a run. `scripts/prove account` tests a whole run, with machines.
+The run needs no more than the deployer's permissions. The tests run in the order of the file. The first tests need an
+account without an acceptance run. Each later test checks one part of a run. `scripts/prove account` tests a whole run,
+with machines.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ ALARM = f"trading-{ENVIRONMENT}/trading-{ENVIRONMENT}-1/"
 
 @pytest.fixture
 def left(account: Account) -> Iterator[str]:
-    """Create what another acceptance run could have left, a log group, and yield that run's name."""
+    """Create a log group, as another acceptance run could have left it. Yield that run's name."""
     name = "accept-0badf00d"
     logs = account.client("logs")
     logs.create_log_group(logGroupName=f"/trading/{name}/host")
@@ -40,7 +41,7 @@ def left(account: Account) -> Iterator[str]:
 
 
 def refusal(account: Account, folder: Path) -> str:
-    """Start a run that must stop because it may not remove what another run has left. Return its output."""
+    """Start a run that must stop, because it may not remove what another run has left. Return its output."""
     run = account.play("acceptance.yml", "-e", '{"acceptance_steps": ["none"]}', acceptance_dir=str(folder))
     assert run.code != 0
     assert "failed: prepare" in run.output
@@ -74,7 +75,7 @@ def test_when_the_time_is_over_no_step_begins_and_the_run_fails(account: Account
 
 
 class Parts:
-    """An environment with a host and an alarm. It has only what the parts of an acceptance run need."""
+    """An environment with one host and one alarm, which are enough for the parts of an acceptance run."""
 
     def __init__(self, account: Account, folder: Path) -> None:
         self.account, self.folder = account, folder
@@ -113,7 +114,7 @@ class Parts:
         )
 
     def seen(self, part: str) -> dict[str, Any]:
-        """Run the part, which must succeed, and return the observations that it has noted."""
+        """Run the part, which must succeed, and return the observations that the part has noted."""
         run = self.run(part)
         assert run.code == 0, run.output
         noted: dict[str, Any] = json.loads((self.folder / "seen" / f"{part}.json").read_text(encoding="utf-8"))

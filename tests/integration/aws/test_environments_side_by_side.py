@@ -104,7 +104,7 @@ def test_the_cloudformation_template_asks_for_the_same(account: Account) -> None
 def refers(value: Any, resources: dict[str, Any]) -> bool:
     """Return whether a property's value refers to a resource of the template.
 
-    A list does so when its first value is a resource of the template.
+    A list refers to a resource when its first value is a resource of the template.
     """
     return value in resources if isinstance(value, str) else isinstance(value, list) and value[0] in list(resources)
 
@@ -196,7 +196,10 @@ def test_one_goes_without_the_other(account: Account, empty: set[tuple[str, str]
 
 
 def remove(account: Account, kept: set[tuple[str, str]]) -> None:
-    """Delete what destroy.yml has kept. test_life_of_an_environment tests how destroy.yml deletes it."""
+    """Delete the resources that destroy.yml has kept.
+
+    test_life_of_an_environment tests how destroy.yml itself deletes them.
+    """
     for kind, name in kept:
         if kind == "snapshot":
             account.client("ec2").delete_snapshot(SnapshotId=name)

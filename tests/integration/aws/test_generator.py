@@ -1,7 +1,8 @@
-"""The role aws_generator launches an instance that sends load to a host with one vCPU, and later terminates it.
+"""The role aws_generator launches a load generator for a host with one vCPU, and later terminates it.
 
-Each test continues from the state that the previous test left: one lets an instance run, and the next ones find it. The
-API has no machines here, so an instance never answers SSH. The tests therefore see the state after this failure.
+The load generator is an instance that sends orders to the host. Each test continues from the state that the previous
+test left: one test lets an instance run, and the next tests find it. The API has no machines here, so no instance
+answers SSH. The tests therefore see the state after this failure.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ FILTERS = [
 
 
 def tagged(kind: str) -> dict[str, Any]:
-    """Return the argument of a call that gives a new resource the environment's tags, as a deployment does."""
+    """Return the argument of a call by which a new resource gets the environment's tags, as in a deployment."""
     return {"TagSpecifications": [{"ResourceType": kind, "Tags": MINE_TAGS}]}
 
 

@@ -1,4 +1,4 @@
-"""The controller reads secrets from AWS's stores and writes them to a file. No output shows them."""
+"""The controller reads secrets from AWS's stores and writes them to a file. No output shows the secrets."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The life of a fleet, while another fleet exists: it is created, changed, and removed completely.
 
 The change adds one partition and removes another. Each test continues from the state that the previous test left. A
-playbook run takes most of a minute, so there are only four, and two short ones that print a plan.
+playbook run takes most of a minute. There are therefore only four such runs, and two short runs that print a plan.
 tests/unit/plugins/test_fleet.py tests what is refused before the first resource is created.
 """
 
@@ -66,7 +66,7 @@ def listed(account: Account) -> dict[str, set[str]]:
 
 
 def hosts_of_groups(account: Account) -> dict[str, tuple[str, str]]:
-    """Return the id and the lifecycle state of each group's only host, by the group's name."""
+    """Return, by the name of each group, the id and the lifecycle state of the group's only host."""
     groups = account.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
     hosts = {one["AutoScalingGroupName"]: one["Instances"] for one in groups}
     assert {len(found) for found in hosts.values()} == {1}
@@ -87,9 +87,9 @@ def targets(account: Account) -> dict[str, set[str]]:
 
 @pytest.fixture(scope="module")
 def stranger(account: Account, empty: set[tuple[str, str]]) -> Iterator[set[tuple[str, str]]]:
-    """Create another fleet, whose name begins with the tested fleet's name.
+    """Create another fleet, whose name begins with the name of the tested fleet.
 
-    It has one resource of each kind that the playbooks find by name. Yield the content of the AWS account.
+    The other fleet has one resource of each kind that the playbooks find by name. Yield what the AWS account contains.
     """
     ec2, elb, scaling = (account.client(service) for service in ("ec2", "elbv2", "autoscaling"))
     tags = [{"Key": "Project", "Value": "lowlatency-trading"}, {"Key": "Environment", "Value": "fleet-b"}]
@@ -202,7 +202,7 @@ def test_a_host_is_told_its_volume_and_its_group(account: Account) -> None:
 
 
 class Host(BaseHTTPRequestHandler):
-    """A server in place of what a host reaches over HTTP.
+    """A server that replaces everything that a host reaches over HTTP.
 
     It answers as the metadata service, and passes calls of AWS on to moto.
     """

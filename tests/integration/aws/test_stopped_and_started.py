@@ -1,6 +1,7 @@
-"""A host that was stopped gets another address when it starts. It is then found and trusted at that address.
+"""A host that was stopped gets another address when it starts.
 
-`trading_hours` stops hosts each night.
+The tests check that the host is found at the new address, and that its SSH host key is trusted there. The variable
+`trading_hours` can stop hosts each night.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ PROBE = """
 def provision(account: Account, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., dict[str, Any]]]:
     """Yield a function that provisions the host. At the end, destroy the environment.
 
-    The function returns how later plays reach the host, and what the run printed.
+    The function returns the data by which later plays reach the host, and what the run printed.
     """
     folder: Path = tmp_path_factory.mktemp("stopped")
     reached, playbook = folder / "reached.json", folder / "probe.yml"
@@ -101,7 +102,7 @@ def alarms(account: Account) -> list[dict[str, Any]]:
 def notices(made: list[dict[str, Any]], *data: dict[str, float]) -> list[Notice]:
     """Return the notices of alarms that turn on within an hour.
 
-    `data` has one entry for each minute. The last entry applies to all later minutes.
+    `data` has the metrics of each minute. The last entry applies to all later minutes.
     """
     watch = Watch(made)
     for minute in range(60):
@@ -110,14 +111,14 @@ def notices(made: list[dict[str, Any]], *data: dict[str, float]) -> list[Notice]
 
 
 def tagged_resources(account: Account) -> dict[str, int]:
-    """Return how many resources of each kind have the tag that a user wanted."""
+    """Return how many resources of each kind have the tag that the user has asked for."""
     kinds = {"Vpcs": "describe_vpcs", "Subnets": "describe_subnets", "SecurityGroups": "describe_security_groups"}
     wanted = [{"Name": f"tag:{key}", "Values": [value]} for key, value in TAGS.items()]
     return {kind: len(getattr(account.client("ec2"), call)(Filters=wanted)[kind]) for kind, call in kinds.items()}
 
 
 def subscribers(account: Account) -> set[str]:
-    """Return the endpoints that are told of the alarms of the environment `stopped`."""
+    """Return the endpoints that get the notices of the alarms of the environment `stopped`."""
     topics = [one["TopicArn"] for one in account.client("sns").list_topics()["Topics"]]
     (topic,) = [arn for arn in topics if arn.endswith(":trading-stopped-alarms")]
     return {
@@ -191,7 +192,11 @@ def test_who_has_not_confirmed_is_named_by_the_diagnosis_until_it_is_done(
 def test_another_architecture_is_refused_and_a_type_that_does_not_pass_is_taken_back(
     account: Account, provision: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
-    """Use an API whose hosts never answer SSH. The larger type therefore fails when it is configured and measured."""
+    """resize.yml refuses a type with another architecture. After a missed target, it restores the earlier type.
+
+    The hosts here have no machines. Short playbooks replace the drain and the measurement, which misses its target on
+    the larger type.
+    """
     if not instances(account, "stopped"):
         provision()
     (before,) = instances(account, "stopped")

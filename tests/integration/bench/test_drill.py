@@ -1,4 +1,4 @@
-"""The orders of a disaster drill, with a real engine that is killed and then restarted.
+"""The orders of a disaster drill are sent to a real engine, which is killed and then restarted.
 
 The restarted engine reads its own journal, or an older copy of its journal.
 """
@@ -28,9 +28,9 @@ def drill(engine: Engine, verb: str, *options: str | Path) -> list[str]:
 
 
 def lost_after(engine: Engine, kept: Path, orders: int, meanwhile: Callable[[], object]) -> float:
-    """Send a drill's orders to the engine, and kill the engine.
+    """Send the orders of a drill to the engine, and kill the engine meanwhile.
 
-    Call `meanwhile` when the engine has counted `orders` of them. Kill the engine when it has counted twice as many.
+    Call `meanwhile` when the engine has counted `orders` orders. Kill the engine when it has counted twice as many.
     Return the time of the kill in seconds since 1970.
     """
     command = drill(engine, "send", "--symbol", "TEST", "--rate", "400", "--keep", kept)

@@ -78,9 +78,9 @@ WITNESS = [sys.executable, "-c", "from trading_bench.witness import main; main()
 
 
 def test_a_cpu_that_is_taken_away_in_slices_is_marked_as_slow() -> None:
-    """Signals stop and continue the witness.
+    """When the CPU is taken away from the witness for short times, the witness marks these times as slow.
 
-    They act like a hypervisor that takes the CPU away for 100 µs at a time.
+    Signals stop and continue the witness. They act like a hypervisor that takes the CPU away for 100 µs at a time.
     """
     if not OTHERS:
         pytest.skip("one CPU: nobody can stop the witness from another")

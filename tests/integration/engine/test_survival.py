@@ -1,4 +1,4 @@
-"""Tests of the engine that take longer.
+"""Longer tests of the engine under hard conditions.
 
 The engine is killed while it is busy, completes segments of its journal, and serves a client that does not read.
 """

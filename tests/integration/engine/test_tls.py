@@ -1,4 +1,4 @@
-"""The engine and the feed behind stunnel, which adds TLS.
+"""The engine and the feed behind stunnel, a program that adds TLS to their connections.
 
 stunnel is the distribution's program, with the configuration that the role writes.
 """
@@ -58,7 +58,7 @@ class Proxied:
 def configuration(folder: Path, ports: dict[str, int], proxied: dict[str, int], client_ca: str) -> Path:
     """Write stunnel's configuration as the role does, and return its path.
 
-    It uses the directory `folder` in place of the host's paths.
+    In this configuration, the directory `folder` replaces the host's paths.
     """
     template = Environment(undefined=StrictUndefined, autoescape=False).from_string(TEMPLATE.read_text())  # noqa: S701
     text = template.render(

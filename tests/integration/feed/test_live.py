@@ -26,7 +26,7 @@ FROM_RING = "market data comes from the engine's ring"
 
 
 class FeedProcess:
-    """A process of `trading-feed`. `said` collects the lines that it logs."""
+    """A process of `trading-feed`. `said` collects the lines that the process logs."""
 
     def __init__(self, config: Path, port: int) -> None:
         self.port = port
@@ -79,7 +79,7 @@ class Market:
         return subscriber
 
     def trade(self, orders: int, at_once: int = 1) -> None:
-        """Enter this number of orders and cancel them. The client sends `at_once` of the orders in one piece."""
+        """Enter this number of orders and cancel them. The client sends `at_once` orders at a time."""
         client = Client(self.engine.port, sequence=0)
         for start in range(0, orders, at_once):
             tokens = [f"{self._orders + number:014}" for number in range(start, start + at_once)]
@@ -90,7 +90,7 @@ class Market:
         client.close()
 
     def hear(self, subscriber: Subscriber) -> None:
-        """Read messages of the feed until it has reported the deletion of each order that `trade` entered."""
+        """Read messages of the feed until the feed has reported that each order of `trade` was deleted."""
         while self._deletes < self._orders:
             if len(self.heard) % 1000 == 0:
                 subscriber.socket.sendall(soupbintcp.CLIENT_HEARTBEAT_PACKET)
@@ -167,7 +167,10 @@ def test_an_engine_that_comes_back_is_followed_without_a_message_too_many_or_too
 
 
 def follows_again(market: Market, measured: int, subscriber: Subscriber) -> bool:
-    """Trade, and return whether the feed has read the new messages from the ring buffer of the new engine."""
+    """Trade with the restarted engine.
+
+    Return whether the feed has read the new messages from this engine's ring buffer.
+    """
     market.trade(10)
     market.hear(subscriber)
     return market.times_of_feed() > measured

@@ -1,6 +1,7 @@
-"""A feed reads a real engine's market data. Every message that the engine has counted arrives and can be decoded.
+"""A feed reads a real engine's market data.
 
-The book that a subscriber builds from the messages is empty at the end.
+Every message that the engine has counted arrives and can be decoded. The book that a subscriber builds from the
+messages is empty at the end.
 """
 
 import json

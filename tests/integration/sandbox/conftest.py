@@ -1,6 +1,6 @@
 """A sandbox that the tests of this folder share.
 
-Tests reach its machines by SSH, in a network that no other sandbox uses.
+Tests connect to its machines by SSH, in a network that no other sandbox uses.
 """
 
 import json
@@ -42,7 +42,7 @@ def eventually(condition: Callable[[], Any], limit_seconds: float = 180.0) -> An
 
 @dataclass
 class Cloud:
-    """A sandbox as a user reaches it: its API with boto3, its machines with SSH, and its command line."""
+    """A sandbox as a user sees it: its API through boto3, its machines through SSH, and its command line."""
 
     name: str
     vpc_cidr: IPv4Network

@@ -1,6 +1,6 @@
 """A load balancer in the sandbox's router, with real firewall rules and a real HAProxy.
 
-In place of machines, there are network namespaces with a server each.
+Network namespaces, each with a server, replace the machines.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ def traces(name: str) -> dict[str, list[str]]:
 def network(*prefixes: str) -> list[str]:
     """Return the lines of this machine's routing tables that contain one of these prefixes.
 
-    The tables contain this machine's own addresses as well.
+    These tables also list the machine's own addresses.
     """
     shown = subprocess.run(["ip", "-4", "route", "show", "table", "all"], capture_output=True, text=True, check=True)
     return [line for line in shown.stdout.splitlines() if any(prefix in line for prefix in prefixes)]

@@ -1,6 +1,6 @@
 """An Auto Scaling group behind a load balancer, from the calls of the API to the network packets.
 
-In place of each machine, there is a network namespace with a server.
+A network namespace with a server replaces each machine.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ CHECK = {
 
 @dataclass
 class Place(Machine):
-    """A fake machine. It has only a network and a server process."""
+    """A fake machine. It has only a network namespace and a server process."""
 
     shutdown_limit_seconds: ClassVar[float] = 5.0
 
@@ -78,7 +78,7 @@ class Places:
 
 
 class Ending(Keeper):
-    """A `Keeper`, the sandbox's thread that starts and ends machines. The thread ends when `over` is true."""
+    """A `Keeper`, the sandbox's thread that starts and ends machines. This one also ends when `over` is true."""
 
     over = False
 

@@ -43,7 +43,10 @@ def test_its_systemd_runs_without_a_failed_unit(cloud: Cloud, instance: dict[str
 
 
 def test_nothing_else_takes_hold_of_the_console(cloud: Cloud, instance: dict[str, Any]) -> None:
-    """A login prompt (getty) on the console would discard pending output, and sometimes the SSH host keys."""
+    """No login prompt (getty) runs on the console.
+
+    It would discard output that is not yet written, and sometimes the SSH host keys.
+    """
     gettys = "console-getty.service serial-getty@ttyS0.service"
     answer = cloud.answer(instance["PrivateIpAddress"], f"systemctl is-enabled {gettys} || true")
     assert answer.split() == ["masked", "masked"]
@@ -96,7 +99,10 @@ def test_a_machine_that_powers_itself_off_is_a_stopped_instance(cloud: Cloud, in
 
 
 def test_a_machine_that_is_to_end_with_its_shutdown_is_terminated_by_it(cloud: Cloud) -> None:
-    """The user data shuts the machine down. An instance does so when no other program can remove it."""
+    """An instance that was launched with this setting is terminated when its machine shuts down.
+
+    Here the user data shuts the machine down. An instance removes itself in this way when no other program can.
+    """
     ends = "#cloud-config\nruncmd: [[systemd-run, --on-active=1s, systemctl, poweroff]]\n"
     launched = cloud.run(UserData=ends, InstanceInitiatedShutdownBehavior="terminate")
     eventually(lambda: cloud.state(launched["InstanceId"]) == "terminated")

@@ -1,7 +1,7 @@
-"""A machine with its own kernel. Settings change only this kernel, and boot arguments apply after a reboot.
+"""A machine with its own kernel, in which kernel settings and boot arguments can be tested.
 
-Without KVM, these tests take minutes on a busy machine. The time limits are long, because the tests do not check the
-speed.
+Settings change only this kernel, and boot arguments apply after a reboot. Without KVM, these tests take minutes on a
+busy machine. The time limits are long, because the tests do not check the speed.
 """
 
 import base64
@@ -70,9 +70,10 @@ def test_a_kernel_setting_is_its_own(qemu: Cloud, instance: dict[str, Any]) -> N
 
 
 def test_offset_and_bound_of_the_clock_are_what_its_kernel_was_told(qemu: Cloud, instance: dict[str, Any]) -> None:
-    """This test changes the kernel's clock values, so it needs a machine with its own kernel.
+    """Telemetry's code reads the clock's offset and error bound that the kernel was given.
 
-    The time daemon is stopped during the test, because it would set these values again.
+    This test changes the kernel's clock values, so it needs a machine with its own kernel. The time daemon is stopped
+    during the test, because it would set these values again.
     """
     reader = (ROOT / "files/engine/src/trading_telemetry/clock.py").read_text(encoding="utf-8")
     program = base64.b64encode((reader + TELL_THE_KERNEL.format(bound_us=4321, offset_us=98)).encode()).decode()
@@ -88,7 +89,10 @@ def test_offset_and_bound_of_the_clock_are_what_its_kernel_was_told(qemu: Cloud,
 
 @pytest.mark.skipif(not os.environ.get("TRADING_PROOF"), reason="a minute and a half: scripts/prove security runs it")
 def test_the_kernel_writes_down_who_changes_what_matters(qemu: Cloud, instance: dict[str, Any]) -> None:
-    """This test needs a machine with its own kernel, because a container has no audit log."""
+    """The kernel's audit log records who changes important files.
+
+    This test needs a machine with its own kernel, because a container has no audit log.
+    """
     host = TuningHost(qemu, instance["PrivateIpAddress"]).reached()
     host.play_to_the_end(HARDEN, "--tags", "hardening_audit")
     planted = " ".join(f"{folder}/planted" for folder in ("/opt/trading", "/etc/trading", "/etc/systemd/system"))
@@ -109,7 +113,10 @@ def test_the_kernel_writes_down_who_changes_what_matters(qemu: Cloud, instance: 
 
 @pytest.mark.skipif(not os.environ.get("TRADING_PROOF"), reason="a minute and a half: scripts/prove diagnosis runs it")
 def test_packets_that_netem_holds_back_are_named_first(qemu: Cloud, instance: dict[str, Any], tmp_path: Path) -> None:
-    """This test needs a machine with its own kernel, because the containers' kernel may lack the module netem."""
+    """When the kernel module netem delays packets, the diagnosis names this cause first.
+
+    This test needs a machine with its own kernel, because the containers' kernel may lack the module.
+    """
     host = TuningHost(qemu, instance["PrivateIpAddress"]).reached()
     found = tmp_path / "tuned-causes.json"
     asked = (

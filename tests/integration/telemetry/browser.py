@@ -106,7 +106,7 @@ class Browser:
             time.sleep(POLL_S)
 
     def _is_true(self, expression: str) -> bool:
-        """Return whether an expression is true. It is not while the page changes to another one."""
+        """Return whether an expression is true. While the page changes to another one, return False."""
         try:
             return bool(self.value(expression))
         except NavigatedError:

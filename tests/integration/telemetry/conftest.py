@@ -1,4 +1,4 @@
-"""Fixtures that start a telemetry service, and a Prometheus that reads its metrics.
+"""Fixtures that start a telemetry service, and a Prometheus server that reads its metrics.
 
 Prometheus uses this project's example configurations.
 """

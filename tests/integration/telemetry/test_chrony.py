@@ -71,14 +71,20 @@ class Daemons:
 
 @dataclass(frozen=True)
 class Time:
-    """Two processes of chronyd. `client` reads the time from a source, which a test can start and stop."""
+    """Two processes of chronyd: a time source, and `client`, which reads the time from it.
+
+    A test can start and stop the source.
+    """
 
     command_port: int
     start_source: Callable[[], None]
     end_source: Callable[[], None]
 
     def wait_until(self, expected: Callable[[Clock], bool]) -> Clock:
-        """Read the clock as telemetry does, until `expected` returns true for the reading. Return this reading."""
+        """Read the clock as telemetry does, again and again, until `expected` returns true for what was read.
+
+        Return this reading.
+        """
         end_s, found = time.monotonic() + LIMIT_S, None
         while time.monotonic() < end_s:
             found = read_clock(HOST, self.command_port)
@@ -109,7 +115,7 @@ def chrony(monkeypatch: pytest.MonkeyPatch) -> Iterator[Time]:
 
 
 def published(clock: Clock | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, float | bool | None]:
-    """Return what telemetry publishes about this clock reading: values in /latest, in /metrics and in CloudWatch."""
+    """Return what telemetry publishes about this reading of the clock: in /latest, in /metrics and in CloudWatch."""
     sample = sample_host()
     shown = host_document(sample, sample, 1.0, clock)
     found = {name: value for name, value in shown.items() if name.startswith("clock_")}

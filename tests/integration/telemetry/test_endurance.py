@@ -1,7 +1,8 @@
-"""Ten thousand clients connect to telemetry and disconnect. Afterwards telemetry uses no more memory and descriptors.
+"""Ten thousand clients connect and disconnect. Then telemetry uses no more memory and descriptors than before.
 
-Python itself reports how much memory the process uses. Resident memory is not used, because it also contains what the
-allocator keeps from the busiest moment. That amount is larger on a slow machine. It could hide a leak or look like one.
+Python itself reports how much memory the process uses. Resident memory is not compared, because it also contains what
+the allocator keeps from the busiest moment. That amount is larger on a slow machine. It could hide a leak or look like
+a leak.
 """
 
 import os
@@ -73,7 +74,7 @@ class Service:
         return held
 
     def visit(self, numbers: range) -> int:
-        """For each number: connect, send a request and close the connection. Return the number of answers.
+        """For each number, connect, send a request and close the connection. Return how many requests were answered.
 
         The connections use many client addresses, because the service limits how often one address may connect.
         """

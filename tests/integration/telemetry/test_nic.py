@@ -1,4 +1,4 @@
-"""Telemetry reads a network driver's counters. They must be equal to those that ethtool shows."""
+"""Telemetry reads a network driver's counters. Their values must be equal to the values that ethtool shows."""
 
 import socket
 import subprocess

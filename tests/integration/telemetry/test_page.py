@@ -57,7 +57,7 @@ def wait_for_port(port: int) -> None:
 
 @dataclass
 class Host:
-    """Runs an engine, telemetry and a load generator, each as a process."""
+    """An engine, telemetry and a load generator, each as a process, as on a host."""
 
     directory: Path
     engine_port: int

@@ -1,6 +1,6 @@
 """A real Prometheus finds hosts by their tags in the emulated EC2, with this project's example configuration.
 
-It does not read metrics of hosts in other environments.
+Prometheus reads no metrics of hosts in other environments.
 """
 
 import time
@@ -59,7 +59,10 @@ def example(endpoint: str, telemetry: str) -> dict[str, Any]:
 
 
 def test_a_host_is_found_by_its_tags_and_goes_by_its_name(prometheus: str) -> None:
-    """Check which hosts Prometheus lists. No server runs at the address of the second host."""
+    """Prometheus finds a host by its tags, and calls the host by its name.
+
+    The test checks which hosts Prometheus lists. No server runs at the address of the second host.
+    """
     deadline_s = time.monotonic() + WAIT_S
     while not (found := fetch(f"{prometheus}/api/v1/targets?state=active")["data"]["activeTargets"]) or any(
         target["health"] == "unknown" for target in found

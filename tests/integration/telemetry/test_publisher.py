@@ -1,6 +1,6 @@
 """Telemetry's publisher runs as a process and sends data to an emulated CloudWatch.
 
-CloudWatch must return the right 99th percentile of these data.
+CloudWatch must then return the right 99th percentile of these data.
 """
 
 import os
@@ -43,9 +43,9 @@ def process(tmp_path: Path, endpoint: str) -> Iterator["subprocess.Popen[str]"]:
 
 
 def orders_until(engine: Publisher, cloudwatch: Any, name: str, stat: str) -> float:
-    """Publish orders with latencies of 10 to 1,000 µs until CloudWatch has the statistic `stat` of the metric `name`.
+    """Publish orders with latencies of 10 to 1,000 µs, until CloudWatch has a statistic of a metric.
 
-    Return the newest value of this statistic.
+    `stat` is the statistic, and `name` is the metric. Return the newest value of this statistic.
     """
     deadline_s = time.monotonic() + WAIT_S
     while not (values := statistic(cloudwatch, name, stat)):

@@ -17,7 +17,10 @@ DNF = '#!/bin/sh\necho "$@" >> /run/dnf.said\n'
 
 
 def test_security_updates_are_installed_in_the_window(tuning_host: TuningHost) -> None:
-    """A script replaces dnf, the package manager, and records the arguments that it gets."""
+    """Security updates are installed in the time window that the user has chosen.
+
+    A script replaces dnf, the package manager, and records the arguments that it gets.
+    """
     assert tuning_host.shell("ls /usr/bin/unattended-upgrade || true") == ""
     tuning_host.shell(f"printf %s {quote(DNF)} > /usr/bin/dnf; chmod +x /usr/bin/dnf")
     timer = "trading-security-updates.timer"

@@ -71,7 +71,7 @@ def open_ports(address: str, *inside: str) -> set[int]:
 
 @pytest.fixture(scope="module")
 def host(tuning_host: TuningHost) -> Iterator[TuningHost]:
-    """Yield a host that listens on more ports than its variables declare. Its security group allows all traffic."""
+    """Yield a host with open ports that its variables do not declare. Its security group allows all traffic."""
     for port in LISTENING:
         tuning_host.shell(f"systemd-run --quiet --unit=listens-{port} python3 -m http.server {port}")
     everything = [{"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
@@ -89,7 +89,7 @@ def host(tuning_host: TuningHost) -> Iterator[TuningHost]:
 
 @pytest.fixture(scope="module")
 def before(host: TuningHost) -> dict[str, str]:
-    """Run the role hardening without an operator's network. Return the host's files from before this run."""
+    """Run the role hardening without an operator's network. Return the host's files as they were before this run."""
     host.play_to_the_end(HARDEN, "-e", "hardening_state=absent")
     untouched = files(host)
     play = host.play_to_the_end(HARDEN, *ALONE)

@@ -1,6 +1,6 @@
-"""A run of the role os_tuning is killed and repeated.
+"""A run of the role os_tuning is killed, and then the role runs again.
 
-This happens at three points of the role. `scripts/prove interrupted` tests many more.
+The tests kill it at three points of the role. `scripts/prove interrupted` tests many more.
 """
 
 from __future__ import annotations

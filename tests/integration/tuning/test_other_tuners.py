@@ -1,6 +1,7 @@
-"""The service tuned also sets kernel values. The role reports the service, and stops it only if the user allows this.
+"""The system service tuned also sets kernel values. The role os_tuning reports this service.
 
-When the role's tuning is removed, the role starts the service again.
+The role stops the service only if the user allows this. When the role's tuning is removed, the role starts the service
+again.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def beside_tuned(tuning_host: TuningHost) -> Iterator[TuningHost]:
 def how_it_is(host: TuningHost) -> tuple[str, str, str]:
     """Return three texts: the kernel's value, whether tuned is active, and whether tuned is enabled.
 
-    The last two are systemd's words.
+    The last two texts are words of systemd, such as "active".
     """
     shown = host.shell(f"cat {VALUE}; systemctl is-active tuned.service; systemctl is-enabled tuned.service; true")
     value, active, enabled = shown.split()

@@ -1,4 +1,4 @@
-"""ssh-audit, in a fixed version, has no complaint about the algorithms that a host's SSH server offers."""
+"""ssh-audit, in a fixed version, finds no fault in the algorithms that a host's SSH server offers."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def audit(address: str) -> dict[str, Any]:
 
 
 def complaints(found: dict[str, Any], kind: str) -> set[tuple[str, str]]:
-    """Return the algorithms that have a note of this kind, "fail" or "warn".
+    """Return the algorithms to which ssh-audit adds a note of this kind, "fail" or "warn".
 
-    Each is the name of its list and its own name.
+    Each algorithm is given by the name of its list and its own name.
     """
     return {
         (list_of, entry["algorithm"])

@@ -50,7 +50,7 @@ class Server:
 
     @contextlib.contextmanager
     def away(self) -> Iterator[None]:
-        """Until the context ends, let the S3 answer no request.
+        """Until the context ends, the emulated S3 answers no request.
 
         Afterwards it answers again, because other tests use it.
         """
@@ -70,7 +70,7 @@ def client(url: str) -> Any:
 
 
 class Host:
-    """A host's directories, its shipper, and a clock that advances only when a test advances it."""
+    """A host's directories, its shipper, and a clock that advances only when a test advances the clock."""
 
     def __init__(self, folder: Path, server: Server) -> None:
         self.server = server
@@ -99,7 +99,7 @@ class Host:
         return self.shipper
 
     def look(self, seconds: float = RPO_S) -> Any:
-        """Advance the clock by `seconds`. Then call the shipper's `look` and return its result."""
+        """Advance the clock by `seconds`. Then call the shipper's method `look` and return its result."""
         self.now_s += seconds
         return self.shipper.look(self.now_s)
 
@@ -154,9 +154,10 @@ Fetch = Callable[..., Report]
 
 @pytest.fixture
 def fetch(host: Host, run_module: RunModule, tmp_path: Path) -> Fetch:
-    """Return a function that runs the module journal_fetch. The module writes the content of the bucket to an archive.
+    """Return a function that runs the module journal_fetch, and returns the module's report.
 
-    The function's keyword arguments override the module's arguments. It returns the module's report.
+    The module writes the content of the bucket to an archive. The function's keyword arguments override the module's
+    arguments.
     """
 
     def fetched(**arguments: Any) -> Report:

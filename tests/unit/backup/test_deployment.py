@@ -1,4 +1,7 @@
-"""The backup's program accepts the configuration that the role writes. The program's unit has the lowest priority."""
+"""The backup's program accepts the configuration that the role writes.
+
+The systemd unit of the program has the lowest priority.
+"""
 
 from __future__ import annotations
 

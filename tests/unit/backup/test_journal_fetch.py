@@ -209,7 +209,7 @@ def test_the_accounts_come_back_by_their_hashes_and_the_newest_configuration_cou
 
 
 def packed(release: str, wheels: dict[str, str]) -> bytes:
-    """Return an archive such as the module wheel_set makes. It has the list of wheels, but not the wheels."""
+    """Return an archive like those of the module wheel_set. It has the list of wheels, but not the wheels."""
     return with_manifest(render_manifest(release, wheels).encode())
 
 
@@ -333,9 +333,10 @@ def test_the_controllers_own_release_is_recognized_by_its_name(host: Host, fetch
 
 
 def test_a_time_that_s3_contradicts_makes_no_file_the_newest() -> None:
-    """The name of a file in the bucket can claim a time in the far future. S3 knows when the file came.
+    """The newest file is chosen by the time at which S3 received it, not by the time in its name.
 
-    S3's time counts. Otherwise an attacker with the host's credentials could choose the host's configuration.
+    A file's name can claim a time in the far future. An attacker with the host's credentials could otherwise choose the
+    host's configuration.
     """
     came = {"20991130T000000.000000Z": 8, "20261130T085959.000000Z": 9, "20261130T070000.000000Z": 7}
     series = "hosts/AROA:i-1/trading-demo-1/20261130T060000.000000Z"
@@ -384,7 +385,10 @@ def foreign_below(host: Host) -> str:
 
 
 def first_range(host: Host) -> str:
-    """Remove the object with the first bytes of the open segment. Return the text that names what is missing."""
+    """Remove the object with the first bytes of the open segment.
+
+    Return the text by which the module must name the missing bytes.
+    """
     (snapshot,) = host.journal.glob("*.snapshot")
     number = int(snapshot.stem)
     key = next(key for key in host.objects() if f"journal/{number:012d}/{0:012d}-" in key)
@@ -417,9 +421,9 @@ def test_what_is_wrong_is_named_and_no_archive_is_written(
 
 
 def of_instance(instance: str, hour: int, *hosts: str) -> dict[str, datetime]:
-    """Return keys of objects in the bucket, each with its time.
+    """Return keys of objects that an instance has in the bucket, each with its time.
 
-    For each host name, they are the smallest series that the instance can have.
+    For each host name, these objects are the smallest series that the instance can have.
     """
     came = datetime(2026, 11, 30, hour, tzinfo=UTC)
     series = f"{came:%Y%m%dT%H%M%S.%fZ}"
@@ -427,7 +431,10 @@ def of_instance(instance: str, hour: int, *hosts: str) -> dict[str, datetime]:
 
 
 def test_of_several_instances_one_has_to_be_named() -> None:
-    """The new, empty instance has the newest series, but the user needs the series of the lost instance."""
+    """When the bucket has series of several instances, the user must name one of them.
+
+    The new, empty instance has the newest series, but the user needs the series of the lost instance.
+    """
     keys = {**of_instance("i-lost", 8), **of_instance("i-new", 9)}
     with pytest.raises(BackupError, match=r"i-lost \(until 2026-11-30T08:00:00\+00:00\), i-new \(until .*aws_backup_"):
         choose(keys, NAME)

@@ -1,4 +1,4 @@
-"""The release with which a lost host is rebuilt is chosen before the rebuild creates anything."""
+"""A lost host is rebuilt with a release. This release is chosen before the rebuild creates anything."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ DECIDED = (
 def case(release: str, ran: str, own: str = OWN) -> dict[str, Any]:
     """Return the role's variables about a lost host.
 
-    `release` is the user's choice. `ran` is the release that the lost host ran. `own` is the controller's release.
+    `release` is the user's choice. `ran` is the release that the lost host ran. `own` is the release that the
+    controller has.
     """
     archive = f"/rebuilds/{ran}.tar" if ran else ""
     found = {"release": ran, "controller_release": own, "release_archive": archive, "release_sha256": "0" * 64}
@@ -54,12 +55,12 @@ Hosts = dict[str, dict[str, Any]]
 
 
 def note(content: str) -> dict[str, Any]:
-    """Return a task that prints this content."""
+    """Return a task that prints this content, so that the test can read it from the output."""
     return {"name": "Note what was said", "ansible.builtin.debug": {"msg": content}}
 
 
 def decisions(_folder: Path) -> tuple[list[dict[str, Any]], Hosts]:
-    """Return the tasks that choose the release, and a host for each of CASES."""
+    """Return the tasks that choose the release for a rebuild, and one host for each entry of CASES."""
     tasks = [task for task in yaml.safe_load((ROLE / "tasks/lost.yml").read_text()) if task["name"] in DECIDED]
     assert len(tasks) == len(DECIDED)
     noted = {
@@ -74,7 +75,7 @@ def decisions(_folder: Path) -> tuple[list[dict[str, Any]], Hosts]:
 
 
 def drills(_folder: Path) -> tuple[list[dict[str, Any]], Hosts]:
-    """Return the task with which a drill looks at a host's release, and a host for each answer."""
+    """Return the task with which a drill reads a host's release, and one host for each possible answer."""
     (block,) = yaml.safe_load((ROLE / "tasks/shipped.yml").read_text())
     looked, check = block["block"][-2:]
     assert looked["register"] == "__aws_backup_looked"
@@ -88,7 +89,10 @@ def drills(_folder: Path) -> tuple[list[dict[str, Any]], Hosts]:
 
 
 def wheels(folder: Path) -> tuple[list[dict[str, Any]], Hosts]:
-    """Return the tasks that keep wheels, and a host with an installed, a new, and a removed release."""
+    """Return the tasks that store the wheels of releases, and a host with three releases.
+
+    One release is installed, one is new, and one was removed.
+    """
     kept = folder / "wheels"
     kept.mkdir()
     for release in (OLD, OWN):
@@ -102,7 +106,10 @@ def wheels(folder: Path) -> tuple[list[dict[str, Any]], Hosts]:
 
 
 def refusals(_folder: Path) -> tuple[list[dict[str, Any]], Hosts]:
-    """Return the tasks that refuse a state. Only for one of the two hosts, the comparison of the state has failed."""
+    """Return the tasks that refuse a restored state, and two hosts.
+
+    For one of the hosts, the comparison of the state has failed.
+    """
     tasks = yaml.safe_load((ROOT / "roles/trading_engine/tasks/restore.yml").read_text())
     unpacking = next(task for task in tasks if "rescue" in task)
     (refusal,) = [task for task in unpacking["rescue"] if "ansible.builtin.fail" in task]
@@ -121,9 +128,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def said(folder: Path) -> dict[str, Any]:
-    """Run the tasks of all tests in one run of Ansible, a play for each kind. All hosts are this machine.
+    """Run the tasks of all tests in one run of Ansible, with one play for each kind. All hosts are this machine.
 
-    Return what each host has noted last.
+    Return, for each host, the content that its tasks printed last.
     """
     plays, inventory = [], {}
     for kind in (decisions, drills, wheels, refusals):
@@ -181,7 +188,11 @@ def test_nothing_is_made_before_that_is_decided() -> None:
 
 @pytest.mark.usefixtures("said")
 def test_the_wheels_of_each_installed_release_stay_for_a_rollback(folder: Path) -> None:
-    """A new series contains only files that exist when it begins. A rollback needs the wheels of an earlier release."""
+    """The host keeps the wheels of each installed release.
+
+    A rollback needs the wheels of an earlier release. A new series in the bucket contains only files that exist on the
+    host when the series begins.
+    """
     assert sorted(path.stem for path in (folder / "wheels").iterdir()) == [OLD, OWN]
 
 

@@ -1,4 +1,7 @@
-"""Which objects the shipper puts into the bucket: normally, after the bucket was unreachable, and after a restore."""
+"""The shipper is the program that sends the journal to the bucket. The tests check which objects it sends.
+
+They check this normally, after the bucket was unreachable, and after a restore.
+"""
 
 from __future__ import annotations
 
@@ -98,7 +101,10 @@ def test_a_changed_configuration_goes_once_and_the_one_before_stays(host: Host) 
 
 
 def test_a_new_series_has_each_file_again(host: Host) -> None:
-    """A rebuild may use an older release after a rollback, so a series needs the wheels of that release."""
+    """The shipper begins a new series, a new complete copy in the bucket. It contains every file again.
+
+    A rebuild after a rollback needs the wheels of an older release, so the series contains these wheels too.
+    """
     for release in ("a", "b"):
         (host.etc / f"{release}.toml").write_text(release)
     for seconds in (0, 90_000):
@@ -205,7 +211,10 @@ def test_a_segment_that_only_proves_the_newest_snapshot_is_no_loss(host: Host) -
 
 
 def test_a_segment_that_is_not_what_was_sent_of_it_begins_a_new_series(host: Host) -> None:
-    """After a power failure, the host's disk can lack a part of the journal that was already sent."""
+    """When a segment differs from what was sent of it, the shipper begins a new series, a new complete copy.
+
+    After a power failure, the host's disk can lack a part of the journal that was already sent.
+    """
     host.look()
     path = host.recorder.writer.path
     os.truncate(path, 100)
@@ -228,7 +237,10 @@ def test_another_journal_in_its_place_begins_a_new_series(host: Host) -> None:
 
 @pytest.mark.parametrize("away", ["empty", "not there"])
 def test_a_journal_that_is_away_is_no_shipped_journal(host: Host, away: str) -> None:
-    """The directory is empty when the journal's volume is not mounted. At a wrong path there is no directory."""
+    """When the journal is missing, the shipper does not report the journal as sent.
+
+    The directory is empty when the journal's volume is not mounted. At a wrong path there is no directory.
+    """
     host.look()
     host.journal.rename(host.journal.with_name("elsewhere"))
     if away == "empty":

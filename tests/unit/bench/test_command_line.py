@@ -32,7 +32,10 @@ Bench = Callable[..., Run]
 
 @pytest.fixture
 def bench(capsys: pytest.CaptureFixture[str]) -> Iterator[Bench]:
-    """Return a function that runs the command's main function here. At the end, restore the signal handlers."""
+    """Return a function that runs the load generator's command in this process.
+
+    At the end of the test, the signal handlers are restored.
+    """
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def run(*options: str | Path) -> Run:

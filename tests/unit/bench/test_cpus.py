@@ -1,4 +1,4 @@
-"""On which CPUs the load generator runs, and whether it may keep them busy all the time."""
+"""On which CPUs the load generator runs, and when it may keep a CPU busy all the time."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Which disturbances of the machine set a slice of the load aside, and which do not.
+"""Which disturbances of the machine set a slice of the measurement aside, and which do not.
 
 A slice is a tenth of a second. A slice that is set aside does not count for the verdict.
 """
@@ -16,7 +16,7 @@ NORMAL, SLOW = QUIET_NS * 10, QUIET_NS * 40
 
 
 def ten_slices() -> Recording:
-    """Return a recording of one second, which is ten slices. It has one order in each millisecond."""
+    """Return a recording of one second, that is, of ten slices. The load sends one order in each millisecond."""
     made = Recording(rate_per_s=1000, slots=1000, warmup_slots=0)
     for slot in range(1000):
         made.intended_ns[slot] = BEGIN + slot * MS
@@ -42,7 +42,7 @@ def record(
 
 
 def aside(seen: Seen, waited_ms: dict[int, int] | None = None) -> list[int]:
-    """Return the numbers of the slices that are set aside.
+    """Return the numbers of the slices that are set aside. `seen` is what was observed of the machine.
 
     `waited_ms` says for some slices how many ms one of their orders waits. This order is sent 49 ms after the slice's
     start.
@@ -62,7 +62,10 @@ def test_a_slow_loop_sets_its_slice_aside_and_the_one_after() -> None:
 
 
 def test_a_late_witness_alone_proves_nothing() -> None:
-    """A witness is a thread that should wake up each millisecond. A long system call of the engine delays it too."""
+    """A slice is not set aside only because a witness woke up late.
+
+    A witness is a thread that should wake up each millisecond. A long system call of the engine delays it too.
+    """
     assert aside(see([(record({1: [[at(450), 5 * MS, NORMAL]]}), Offset())])) == []
 
 
@@ -97,7 +100,10 @@ def test_what_others_took_excuses_no_longer_stall() -> None:
 
 
 def test_what_others_took_of_the_generator_s_cpu_is_a_disturbance() -> None:
-    """A load generator that waits for its CPU sends late and reads replies late. This is not the engine's fault."""
+    """CPU time that other programs took from the load generator sets a slice aside.
+
+    A load generator that waits for its CPU sends late and reads replies late. This is not the engine's fault.
+    """
     waited = {"from_ns": at(410), "to_ns": at(490), "waited_ns": 5 * MS}
     seen = see([(record({}, [waited]), Offset())])
     assert aside(seen, {4: 6}) == [4, 5]
@@ -107,7 +113,8 @@ def test_what_others_took_of_the_generator_s_cpu_is_a_disturbance() -> None:
 def test_too_little_to_disturb_a_slice_explains_a_wait_in_the_one_after() -> None:
     """A disturbance that is too short to set a slice aside still counts in the slice after a disturbed slice.
 
-    Otherwise, on a busy machine, one long wait would make all slices around it count again.
+    Together the two disturbances can explain an order's long wait, so both slices are set aside. Otherwise, on a busy
+    machine, one long wait would make all slices around it count for the verdict.
     """
     much = {"from_ns": at(410), "to_ns": at(490), "outside_ns": 5 * MS}
     little = {"from_ns": at(500), "to_ns": at(590), "outside_ns": int(1.5 * MS)}
@@ -116,7 +123,10 @@ def test_too_little_to_disturb_a_slice_explains_a_wait_in_the_one_after() -> Non
 
 
 def test_an_order_that_the_machine_does_not_explain_leaves_other_slices_alone() -> None:
-    """A busy controller disturbs every slice. One slow order must not make the other slices count."""
+    """An order waits longer than the disturbances explain. Only the slice of this order counts.
+
+    A busy controller disturbs every slice. One slow order must not make the other slices count.
+    """
     samples = [{"from_ns": at(ms), "to_ns": at(ms + 100), "outside_ns": 6 * MS} for ms in range(0, 1000, 100)]
     assert aside(see([(record({}, samples), Offset())]), {4: 30}) == [0, 1, 2, 3, *range(5, 10)]
 
@@ -148,12 +158,19 @@ def test_many_short_disturbances_excuse_no_long_stall() -> None:
 
 
 def away(from_ms: int, to_ms: int) -> list[list[int]]:
-    """Return the marks of a witness on a machine that does not run for 80 ms of each 100 ms."""
+    """Return what a witness records on a machine that does not run for 80 ms of each 100 ms.
+
+    A witness is a thread that marks the times at which its CPU was taken away.
+    """
     return [[at(ms), 80 * MS, SLOW] for ms in range(from_ms, to_ms, 100)]
 
 
 def test_a_queue_that_the_machine_left_behind_is_its_own() -> None:
-    """The machine does not run for 80 ms of each 100 ms. In each slice the queue of orders grows by 60 ms."""
+    """Disturbances cause a queue of waiting orders. They explain an order's wait up to the length of this queue.
+
+    The machine does not run for 80 ms of each 100 ms, so the queue grows by 60 ms in each slice. A slice with a longer
+    wait counts for the verdict.
+    """
     seen = see([(record({1: away(10, 1000)}), Offset())])
     everywhere = list(range(10))
     assert aside(seen, {9: 500}) == everywhere, "480 ms that it left behind, and what it was away meanwhile"
@@ -161,9 +178,10 @@ def test_a_queue_that_the_machine_left_behind_is_its_own() -> None:
 
 
 def test_a_queue_is_served_with_what_the_engine_does_not_need() -> None:
-    """The machine does not run for 400 ms, and then for 1 ms of each 100 ms.
+    """After a disturbance, the queue of waiting orders becomes shorter again, and explains only shorter waits.
 
-    In each later slice, the engine has 19 ms in which it can reduce the queue of orders.
+    The machine does not run for 400 ms, and then for 1 ms of each 100 ms. In each later slice, the engine has 19 ms in
+    which it can reduce the queue of orders.
     """
     marks = [[at(10), 390 * MS, SLOW], *([at(ms), 0, SLOW] for ms in range(410, 1000, 100))]
     seen = see([(record({1: marks}), Offset())])
@@ -178,7 +196,11 @@ def test_a_queue_excuses_no_stall_that_the_engine_made() -> None:
 
 
 def test_what_others_took_in_two_slices_is_divided_between_them() -> None:
-    """Half of each sample belongs to the slice before. If it counted in both slices, a queue would seem to exist."""
+    """A sample can cover parts of two slices. Its CPU time is divided between them.
+
+    Half of each sample here belongs to the slice before. If the whole time counted in both slices, there would seem to
+    be a queue of orders.
+    """
     samples = [{"from_ns": at(ms), "to_ns": at(ms + 100), "outside_ns": 15 * MS} for ms in range(50, 950, 100)]
     assert aside(see([(record({}, samples), Offset())]), {9: 60}) == list(range(9))
 

@@ -1,4 +1,8 @@
-"""When does a reply count as received? One read of the socket can return several replies."""
+"""The times of replies that the load generator gets from the socket in one read.
+
+It gives these times to the subscriber of the feed. No time may be too late, because market data would then seem to
+arrive earlier than it does.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figures that a report computes from recorded times, with and without the time that was disturbed."""
+"""The figures that a report computes from recorded times: of all time, and of the undisturbed time only."""
 
 import html.parser
 import json

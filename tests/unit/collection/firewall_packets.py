@@ -1,7 +1,7 @@
-"""Sends packets through firewall rules. It reads the rules from standard input, and prints each outcome as JSON.
+"""Sends packets through firewall rules, and prints the outcome of each as JSON.
 
-It must run in a network namespace of its own: `unshare --map-root-user --net python -m …`. It makes a second namespace
-for the clients.
+This program reads the rules from standard input. It must run in a network namespace of its own:
+`unshare --map-root-user --net python -m …`. It makes a second network namespace for the clients.
 """
 
 from __future__ import annotations

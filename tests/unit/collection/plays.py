@@ -28,7 +28,10 @@ LOAD = {**HERE, "tasks": [{"name": "Load", "ansible.builtin.meta": "end_play", "
 
 
 def of_role(role: Path) -> dict[str, Any]:
-    """Return the defaults and variables of a role. As `vars_files`, Ansible would read them for each task again."""
+    """Return the defaults and variables of a role, which a test passes to a play as variables.
+
+    If a play named their files in `vars_files`, Ansible would read the files again for each task.
+    """
     parts = [yaml.safe_load((role / part / "main.yml").read_text(encoding="utf-8")) for part in ("defaults", "vars")]
     return {**parts[0], **parts[1]}
 
@@ -36,10 +39,10 @@ def of_role(role: Path) -> dict[str, Any]:
 def printed(
     folder: Path, roles: tuple[Path, ...], cases: Mapping[str, tuple[object, dict[str, Any]]], *words: str
 ) -> dict[str, tuple[Any, str]]:
-    """Print one value for each case, all of them in one play. Return it, and all that Ansible printed for the case.
+    """Run a play that prints one value for each case. Return, by case, the value and all that Ansible printed.
 
-    A case has the value as a template, and the variables that a user gives. `roles` are those whose defaults and
-    variables the template uses. `words` are more words for Ansible's command line.
+    A case consists of a template for the value, and of the variables that a user gives. The template can use the
+    defaults and variables of `roles`. `words` are added to Ansible's command line.
     """
     tasks = [
         {"name": name, "ansible.builtin.debug": {"msg": content}, "vars": given}

@@ -1,4 +1,7 @@
-"""The commands of backup and restore. In the test's directory tree, the state is on another disk, behind links."""
+"""The shell commands of backup and restore.
+
+The tests run them on a directory tree in which the state is on another disk and is reached through links.
+"""
 
 from __future__ import annotations
 
@@ -30,9 +33,9 @@ def task(file: str, name: str) -> dict[str, Any]:
 
 @pytest.fixture
 def host(tmp_path: Path) -> Path:
-    """Return the root directory of a host.
+    """Return a directory that serves as the root directory of a host.
 
-    Three things are links to another disk: /var/lib/trading, the ITCH log, and the passwords.
+    Three things in it are links to another disk: /var/lib/trading, the ITCH log, and the passwords.
     """
     root, disk = tmp_path / "root", tmp_path / "disk"
     for path in (root / "var/lib", root / "etc/trading", disk / "trading/journal", disk / "itch", disk / "secrets"):

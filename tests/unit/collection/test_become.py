@@ -18,9 +18,9 @@ PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
 
 
 def nodes(tasks: list[dict[str, Any]], inside: dict[str, Any] | None = None) -> Iterator[dict[str, Any]]:
-    """Yield every task and block of a list.
+    """Yield every task and block of a list, with what each inherits from the blocks around it.
 
-    Each comes with the delegation and the variables of the blocks around it.
+    These are `become`, the delegation and the variables.
     """
     for task in tasks:
         outer: dict[str, Any] = inside or {}

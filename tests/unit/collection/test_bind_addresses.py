@@ -29,7 +29,7 @@ GIVEN: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[dict[str, str], str]]:
-    """Return, for each entry of GIVEN, the values in SHOWN and the output of Ansible."""
+    """Return two things for each entry of GIVEN: the values of the expressions in SHOWN, and Ansible's output."""
     roles = tuple(ROOT / "roles" / name for name in ("trading_engine", "telemetry", "slo"))
     cases = {name: ({key: f"{{{{ {value} }}}}" for key, value in SHOWN}, given) for name, given in GIVEN.items()}
     return printed(tmp_path_factory.mktemp("addresses"), roles, cases)

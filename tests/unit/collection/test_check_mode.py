@@ -24,7 +24,7 @@ ansible_become_exe: /nonexistent/sudo
 
 
 def run(folder: Path, hosts: dict[str, dict[str, Any]], *arguments: str) -> str:
-    """Run playbooks in check mode and return the output. The run must fail for one of the hosts.
+    """Run playbooks in check mode and return the output. The run must fail on at least one host.
 
     All hosts are this machine. `hosts` has their variables.
     """
@@ -47,7 +47,7 @@ def run(folder: Path, hosts: dict[str, dict[str, Any]], *arguments: str) -> str:
 
 
 def said(output: str, host: str) -> str:
-    """Return what a run printed for this host. Line breaks are spaces."""
+    """Return what a run printed for this host, with spaces in place of line breaks."""
     result = rf"^(?:ok|failed|fatal): \[{host}\][^\n]*? => (\{{$.*?^\}}|[^\n]*$)"
     texts = re.findall(result, output, flags=re.MULTILINE | re.DOTALL)
     return " ".join("\n".join(texts).split())
@@ -55,9 +55,9 @@ def said(output: str, host: str) -> str:
 
 @pytest.fixture(scope="module")
 def copied(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """Take a backup and restore one, in one run. Return the folder with the archives, and the output.
+    """Run the playbooks backup and restore in one run. Return the folder with the archives, and the output.
 
-    A group launches two of the hosts, and is suspended for one of the two.
+    Auto Scaling groups launch two of the three hosts. One of these two groups is suspended.
     """
     folder = tmp_path_factory.mktemp("copied")
     symbols = [{"name": "TEST", "reference_price": "1.00"}]

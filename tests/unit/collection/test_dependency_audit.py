@@ -1,4 +1,4 @@
-"""scripts/audit-dependencies reads the reports of pip-audit. They decide whether it succeeds."""
+"""scripts/audit-dependencies reads the reports of pip-audit. The reports decide whether the script succeeds."""
 
 from __future__ import annotations
 

@@ -29,9 +29,10 @@ def noted(what: str, **task: Any) -> dict[str, Any]:
 
 
 def stand_in(task: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Return the task with those parts replaced that need a host. The engine `failing` fails.
+    """Replace those parts of a task that need a real host, and return the task.
 
-    Each host has a folder of its own in `folder`.
+    In the replaced parts, one engine fails. The host's variable `failing` has the name of this engine. Each host has
+    its own folder in `folder`.
     """
     kept = {key: value for key, value in task.items() if key in ("name", "loop", "when", "check_mode", "register")}
     unit = "__trading_engine_part.unit"
@@ -73,9 +74,9 @@ def written(tasks: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
 def machine(
     folder: Path, name: str, failing: str, left: str, ahead: tuple[str, ...] = (), **links: str
 ) -> dict[str, Any]:
-    """Return the variables of a host to which the release is deployed. Make its links.
+    """Return the variables of a host to which the release is deployed, and make the host's links to releases.
 
-    The engine `failing` fails. Then the link `current` leads to the release `left`. The engines in `ahead` already run
+    When the engine `failing` fails, the link `current` leads to the release `left`. The engines in `ahead` already run
     the new release. `links` are further links, each with the release to which it leads before the deployment.
     """
     (folder / name).mkdir()

@@ -41,7 +41,7 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 
 
 def test_what_contributing_sends_to_is_there() -> None:
-    """Paths in CONTRIBUTING.md begin at the root of the repository, or in the directory of a role."""
+    """Every path in CONTRIBUTING.md exists. It begins at the repository's root or in a role's directory."""
     text = CONTRIBUTING.read_text(encoding="utf-8")
     named = {
         name for name in re.findall(r"`((?:[\w.-]+/)+[\w.-]*)`", text) if Path(name).stem not in ("NAME", "SUBJECT")

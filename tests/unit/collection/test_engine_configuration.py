@@ -28,7 +28,7 @@ INPUTS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Render the role's configuration with each entry of INPUTS. Return the folder that has all these files."""
+    """Render the role's configuration with each entry of INPUTS. Return the folder with all rendered files."""
     folder = tmp_path_factory.mktemp("configurations")
     hashed = passwords.hash_password("secret")
     (folder / "accounts.toml").write_text(f'[accounts.BENCH]\npassword = "{hashed}"\n')

@@ -37,7 +37,7 @@ def rules(variables: dict[str, Any]) -> str:
 
 
 def loaded(text: str) -> str:
-    """Load the rules twice, as a change of the rules does. Return the rules as nft lists them."""
+    """Load the rules twice, as a host does when its rules change. Return the rules that nft then lists."""
     script = f"{NFT} --file - && {NFT} --stateless list table inet trading"
     done = subprocess.run(
         [*APART, "sh", "-c", script],

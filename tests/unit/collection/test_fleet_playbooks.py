@@ -14,7 +14,10 @@ GIVEN = {"trading_operator_cidr": "198.51.100.7/32", "trading_public_key_file": 
 
 
 def test_no_host_is_launched_beside_the_groups(tmp_path: Path) -> None:
-    """site.yml imports provision.yml, which refuses. Other tests show that the secrets are checked before."""
+    """site.yml imports provision.yml, and provision.yml refuses to launch a host in a fleet.
+
+    Other tests show that the secrets are checked before.
+    """
     site = yaml.safe_load((ROOT / "playbooks/site.yml").read_text(encoding="utf-8"))
     assert "provision.yml" in [play.get("ansible.builtin.import_playbook") for play in site]
     program = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "localhost,"]

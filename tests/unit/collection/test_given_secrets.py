@@ -66,12 +66,12 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def configured(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Configure a host for each case, in one run. Return the output."""
+    """Run configure.yml for one host for each case, all in one run. Return the output."""
     return run(tmp_path_factory.mktemp("configured"), "configure.yml", CASES)
 
 
 def told(output: str, host: str) -> str:
-    """Return what the run said when it ended for this host."""
+    """Return the error message with which the run ended for this host."""
     (said,) = re.findall(rf"^fatal: \[{host}\]: FAILED! => .*$", output, flags=re.MULTILINE)
     return str(said)
 
@@ -92,7 +92,10 @@ def test_a_certificate_of_telemetry_that_cannot_be_used_is_told_as_early(configu
 
 
 def test_a_site_checks_the_same_secrets_before_it_creates_anything(tmp_path: Path) -> None:
-    """The last check of secrets fails. The earlier ones have then run, and nothing else has."""
+    """site.yml checks the same secrets as configure.yml, before anything else.
+
+    The last of these checks fails here. The earlier checks have then run, and nothing else has.
+    """
     output = run(tmp_path, "site.yml", {"localhost": CASES["certificate"]})
     assert "no vault secrets found" in told(output, "localhost"), output
     site, configure = (yaml.safe_load((ROOT / f"playbooks/{name}.yml").read_text()) for name in ("site", "configure"))

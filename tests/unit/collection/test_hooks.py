@@ -32,7 +32,10 @@ def test_a_hooks_files_are_some_of_the_checkout(hook: dict[str, Any]) -> None:
 
 
 def takes(message: str) -> bool:
-    """Return whether the hook accepts a commit message. Its regular expression is used as by pre-commit."""
+    """Return whether the hook accepts a commit message.
+
+    The hook's regular expression is applied in the same way as pre-commit applies it.
+    """
     (hook,) = (hook for hook in HOOKS if hook["id"] == "message")
     assert hook["args"] == ["--negate", "--multiline"]
     return re.search(hook["entry"].encode(), message.encode(), re.MULTILINE | re.DOTALL) is not None

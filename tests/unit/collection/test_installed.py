@@ -31,7 +31,7 @@ def value_of(known: dict[str, str], found: re.Match[str]) -> str:
 
 
 def tasks(node: Any) -> Iterator[dict[str, Any]]:
-    """Yield the arguments of each task that makes a file. The task's loop is added to them."""
+    """Yield the arguments of each task that makes a file, together with the task's loop."""
     if isinstance(node, dict):
         for key, value in node.items():
             if key.rpartition(".")[2] in MODULES and isinstance(value, dict) and not node.get("delegate_to"):
@@ -45,7 +45,7 @@ def tasks(node: Any) -> Iterator[dict[str, Any]]:
 def made() -> dict[str, dict[str, Any]]:
     """Return, for each path that a task makes, the arguments of this task.
 
-    A part of the path can be known only on the host. It is replaced by a star.
+    When a part of the path is known only on the host, a star replaces that part.
     """
     found = {}
     for role in HOST_ROLES:
@@ -107,8 +107,8 @@ def test_no_user_that_a_role_makes_can_log_in() -> None:
 def test_a_user_that_the_firewall_may_have_made_is_taken_over_by_its_role(name: str) -> None:
     """The firewall may create this user before the user's role runs.
 
-    When the firewall is removed, users with its comment are removed too. The role therefore gives the user another
-    comment.
+    When the firewall is removed, users with the firewall's comment are removed too. The role therefore gives the user
+    another comment.
     """
     paths = (ROOT / "roles").glob("*/tasks/*.yml")
     found = [user for path in paths for user in users(yaml.safe_load(path.read_text(encoding="utf-8")))]

@@ -20,7 +20,7 @@ MOVE = {"trading_engine_move_symbol": "MSFT", "trading_engine_move_to": "alpha"}
 
 
 def engine(symbols: list[str], canary: str) -> dict[str, Any]:
-    """Return what the role reads from an engine whose trading day has ended."""
+    """Return what the role reads from an engine with these symbols, whose trading day has ended."""
     listed = "".join(f'\n[[symbol]]\nname = "{symbol}"\n' for symbol in symbols)
     text = f'# Written\n\n[canary]\nsymbol = "{canary}"\n{listed}'
     content = base64.b64encode(text.encode()).decode()
@@ -40,8 +40,8 @@ def machine(
 ) -> dict[str, Any]:
     """Return the variables of a host on which the engines `there` run.
 
-    `wanted` are the partitions that the user declares. The engines answer as after the end of a day. `answers` replaces
-    some of these answers.
+    `wanted` are the partitions that the user declares. The engines' answers say that the trading day has ended.
+    `answers` replaces some of these answers.
     """
     told = {"sessions_open": 0, "open_orders": 0, "session": "2026113001", "session_messages": 0, **(answers or {})}
     rc = 0 if told.pop("up", True) else 1
@@ -89,9 +89,9 @@ TOGETHER = ("giver", "taker", "failed", "waiting", "limited")
 
 
 def tasks(given: dict[str, str], *, asks_all: bool = False) -> list[dict[str, Any]]:
-    """Return the role's tasks without those that query the host. The test gives the answers in their place.
+    """Return the role's tasks without the tasks that query the host. The test supplies the answers instead.
 
-    A refusal ends the play.
+    When a task refuses the move, the remaining tasks do not run.
     """
     read: list[dict[str, Any]] = yaml.safe_load((ROLE / "tasks/move_symbol.yml").read_text(encoding="utf-8"))
     kept = [task for task in read if not {"ansible.builtin.command", "ansible.builtin.import_tasks"} & set(task)]

@@ -89,7 +89,7 @@ def tasks(folder: Path, partitions: list[dict[str, Any]], planned: int = 1) -> l
 
 
 def printed(files: Mapping[Path, object], variables: dict[str, Any]) -> dict[str, Any]:
-    """Return a task that prints the content of files.
+    """Return a task that prints the content of files. `write_printed` later writes these files.
 
     Modules that write files would take most of the test's time.
     """
@@ -98,7 +98,7 @@ def printed(files: Mapping[Path, object], variables: dict[str, Any]) -> dict[str
 
 
 def write_printed(output: str) -> None:
-    """Write the files whose content a play has printed. `output` is the play's output."""
+    """Write files. A play has printed their paths and their content, and `output` is what it has printed."""
     for text in output.split("ok: [localhost] => ")[1:]:
         for path, content in json.JSONDecoder().raw_decode(text)[0]["msg"].items():
             Path(path).write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
@@ -107,7 +107,7 @@ def write_printed(output: str) -> None:
 def other(folder: Path, name: str, show: dict[str, str], **variables: Any) -> dict[str, Any]:
     """Return a task that prints the values of the expressions `show`.
 
-    Some of its variables differ from those of the other tasks.
+    `variables` are added to the usual variables, or replace them.
     """
     given = {"trading_partitions": PARTITIONS, "trading_instance_count": 1, **variables}
     return printed({folder / f"{name}.json": show}, given)

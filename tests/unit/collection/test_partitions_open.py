@@ -1,4 +1,7 @@
-"""Some changes of partitions are refused before anything changes. All other changes are made in the right order."""
+"""Some changes of partitions are refused before anything changes.
+
+All other changes are made in the right order.
+"""
 
 from __future__ import annotations
 
@@ -36,9 +39,9 @@ STAND_IN: list[dict[str, Any]] = [
 
 
 def had(symbols: list[str], orders: object = 0, *, answers: bool = True, enabled: bool = True) -> dict[str, Any]:
-    """Return what the role reads from an engine.
+    """Return what the role reads from an engine before it changes partitions.
 
-    These are its symbols, the number of its open orders, and whether its unit is enabled.
+    These are the engine's symbols, the number of its open orders, and whether its unit is enabled.
     """
     text = "".join(f'[[symbol]]\nname = "{symbol}"\n' for symbol in symbols)
     gauges = {} if orders is None else {"open_orders": orders}
@@ -50,7 +53,10 @@ def had(symbols: list[str], orders: object = 0, *, answers: bool = True, enabled
 
 
 def host(name: str, engines: dict[str, dict[str, Any]], wanted: dict[str, list[str]], **more: Any) -> dict[str, Any]:
-    """Return the variables of a host. It has the engines `engines`, and the user declares the partitions `wanted`."""
+    """Return the variables of a host that has the engines `engines`.
+
+    The user declares the partitions `wanted` for this host.
+    """
     found = [{"item": engine, **of} for engine, of in engines.items()]
     return {
         "trading_partitions": [
@@ -141,21 +147,21 @@ def refusals() -> list[dict[str, Any]]:
 def setting_up() -> list[dict[str, Any]]:
     """Return the tasks that set partitions up.
 
-    Imported tasks are left out, because they query engines and remove them.
+    Tasks that import other files are left out. Those files query engines and remove them.
     """
     read: list[dict[str, Any]] = yaml.safe_load((ROLE / "tasks/partitions.yml").read_text(encoding="utf-8"))
     return [task for task in read if "ansible.builtin.import_tasks" not in task]
 
 
 def asking_all(tasks: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the tasks as those of a play that has no host besides its own."""
+    """Return a block with these tasks, which behave as if the play had all hosts of the environment."""
     return {"name": "Do", "block": tasks, "vars": {"__trading_engine_unasked": LEFT}}
 
 
 def numbered(file: str) -> list[dict[str, Any]]:
-    """Return the first task of a file, which checks the partitions. It checks those with numbers and those with names.
+    """Return the first check of a file twice, with two lists of partitions.
 
-    Where the file has several checks of the partitions, they are all returned.
+    In the first list, the hosts of a partition have numbers. In the second list, they have names.
     """
     read: list[dict[str, Any]] = yaml.safe_load((ROLE / f"tasks/{file}.yml").read_text(encoding="utf-8"))
     checks = [task for task in read if "ansible.builtin.assert" in task]
@@ -167,7 +173,7 @@ def numbered(file: str) -> list[dict[str, Any]]:
 
 
 def commands() -> list[dict[str, Any]]:
-    """Return the check of the command lines, once for each list of them in COMMANDS."""
+    """Return the task that checks the command lines, once for each entry of COMMANDS."""
     (check, *_rest) = yaml.safe_load((ROLE / "tasks/partition.yml").read_text(encoding="utf-8"))
     return [
         {
@@ -181,7 +187,11 @@ def commands() -> list[dict[str, Any]]:
 
 
 def recorded() -> list[dict[str, Any]]:
-    """Return tasks that record a restart for one engine and none for the next, and keep two patterns of units."""
+    """Return tasks that record for two engines whether a restart is needed: first yes, then no.
+
+    The task that starts an engine has a pattern of units, `not_beside`. Further tasks store this pattern, once for each
+    value of `trading_partitions_left`.
+    """
     units: list[dict[str, Any]] = yaml.safe_load((ROLE / "tasks/units.yml").read_text(encoding="utf-8"))
     (record,) = (task for task in units if "whether the engine still needs a restart" in task["name"])
     (start,) = (task for task in units if task["name"].startswith("Units | Start the engine"))
@@ -203,7 +213,7 @@ def recorded() -> list[dict[str, Any]]:
 
 
 def verified() -> list[dict[str, Any]]:
-    """Return the check with which the role slo looks for a partition, once for each of three partitions."""
+    """Return the task of the role slo that checks whether a partition exists, once for each of three names."""
     (check, *_rest) = yaml.safe_load((ROOT / "roles/slo/tasks/partitions.yml").read_text(encoding="utf-8"))
     return [
         {**check, "ignore_errors": True, "register": f"said_{name}", "vars": {"slo_partition": name}}
@@ -212,10 +222,10 @@ def verified() -> list[dict[str, Any]]:
 
 
 def left_by_a_dry_run(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return a host whose only partition is to be removed, and the tasks of a dry run on that host.
+    """Return a host whose only partition is to be removed, and the tasks of a check-mode run on that host.
 
-    The unit, the configuration, the engine and systemctl are files in the folder. The last task only prints which files
-    it would remove.
+    Files in the folder replace the unit, the configuration, the engine and systemctl. The last task only prints which
+    files it would remove.
     """
     (folder / "units").mkdir()
     (folder / "units/trading-engine@alpha.service").touch()
@@ -296,7 +306,10 @@ def said(told: dict[str, Any]) -> list[str]:
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
-    """Run the plays of all tests, each on its own hosts. Return what all hosts say afterwards."""
+    """Run the plays of all tests in one run of Ansible, each on its own hosts.
+
+    Return, for each host, the variables that the tasks have set.
+    """
     folder = tmp_path_factory.mktemp("all")
     left, dry_run = left_by_a_dry_run(folder)
     plays = [

@@ -1,4 +1,4 @@
-"""`scripts/lint prose` finds long sentences, long lines and phrases that are not plain. It reports nothing else."""
+"""`scripts/lint prose` reports long sentences, long lines and phrases that are not plain, and nothing else."""
 
 from __future__ import annotations
 

@@ -52,9 +52,11 @@ class Run:
 
 
 def plays() -> list[dict[str, Any]]:
-    """Return the plays: the role for an environment, what the controller keeps, judgements of CASES, the role for OPEN.
+    """Return four plays, which run one after the other.
 
-    The judgements of CASES are the role's tasks without those that write reports, which take longest.
+    The first runs the role for an environment. The second prints which reports and archives the controller keeps. The
+    third computes the checklist for each host in CASES. It leaves out the tasks that write reports, because these take
+    longest. The fourth runs the role for a host with the variables in OPEN.
     """
     content = "{{ {'reports': __readiness_kept_reports, 'archive': __readiness_archive} }}"
     kept = {"ansible.builtin.include_tasks": f"{ROOT}/roles/readiness/tasks/kept.yml"}

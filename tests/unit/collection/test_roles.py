@@ -52,7 +52,10 @@ def rendered_defaults() -> dict[str, dict[str, Any]]:
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_the_defaults_are_values_that_the_specification_takes(role: Path) -> None:
-    """Example: an empty dictionary is a wrong default if the specification requires one of its keys."""
+    """Every default is valid by the role's specification.
+
+    Example: an empty dictionary is a wrong default if the specification requires one of its keys.
+    """
     known = options(role)
     given = {name: value for name, value in rendered_defaults()[role.name].items() if name in known}
     assert given or not known
@@ -63,7 +66,7 @@ def test_the_defaults_are_values_that_the_specification_takes(role: Path) -> Non
 def test_a_file_begins_with_the_same_line_in_every_run(role: Path) -> None:
     """No template uses `ansible_managed`, because its text can contain the time.
 
-    Then each run would change the file, and would restart the service that uses it.
+    With the time in the text, each run would change the file and would restart the service that uses it.
     """
     templates = [path for path in (role / "templates").rglob("*") if path.is_file()]
     assert [path.name for path in templates if "ansible_managed" in path.read_text(encoding="utf-8")] == []
@@ -185,9 +188,9 @@ ON_THE_CONTROLLER = {"block"} | {
 
 
 def elsewhere(tasks: list[dict[str, Any]], hosts: str) -> list[str]:
-    """Return the names of those tasks that run on other machines than the controller.
+    """Return the names of the tasks that do not run on the controller.
 
-    `hosts` are the hosts of the play in which they run.
+    `hosts` are the hosts of the play in which the tasks run.
     """
     found = []
     for task in tasks:
@@ -237,9 +240,10 @@ def test_a_role_never_asks(path: Path) -> None:
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_a_default_follows_its_own_role_shared_variables_and_what_roles_before_leave(role: Path) -> None:
-    """A default may name another role's input only in one case: the input is the former name of a shared variable.
+    """A default may use its own role's inputs, shared variables, and results of earlier roles.
 
-    Then a user of the former name gets a warning.
+    It may use another role's input only in one case: the input is the former name of a shared variable. A user of the
+    former name then gets a warning.
     """
     others = {name for other in ROLES if other != role for name in options(other)}
     for name, default in load(role / "defaults/main.yml").items():
@@ -273,7 +277,10 @@ def test_a_role_is_switched_off_in_one_way(role: Path) -> None:
 
 @pytest.mark.parametrize("command", ["trading_engine_check_journal_command", "trading_engine_check_state_command"])
 def test_a_restore_asks_the_engine_before_anything_is_replaced(command: str) -> None:
-    """When the engine's check of the backup fails, tasks under `rescue` start the engine with its earlier state."""
+    """A restore lets the engine check the backup before it replaces any file.
+
+    When the check fails, tasks under `rescue` start the engine with its earlier state.
+    """
     tasks = load(ROOT / "roles/trading_engine/tasks/restore.yml")
     unpacking = next(task for task in tasks if "block" in task)
     asked = [task for task in unpacking["block"] if command in str(task)]
@@ -284,7 +291,10 @@ def test_a_restore_asks_the_engine_before_anything_is_replaced(command: str) -> 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_what_a_task_registers_hides_no_variable_of_the_role(role: Path) -> None:
-    """The result that a task registers would replace the role's variable of the same name for the rest of the play."""
+    """No task registers its result under the name of a variable of its role.
+
+    Such a result would replace the variable for the rest of the play.
+    """
     known = {name for path in (*role.glob("vars/main.yml"), *role.glob("vars/main/*.yml")) for name in load(path)}
     text = "".join(path.read_text(encoding="utf-8") for path in (role / "tasks").glob("*.yml"))
     assert known & set(re.findall(r"^\s+register: (\w+)", text, flags=re.MULTILINE)) == set()

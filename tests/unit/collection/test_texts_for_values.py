@@ -1,6 +1,6 @@
-"""With `-e NAME=VALUE`, a variable gets a text.
+"""With `-e NAME=VALUE` on the command line, a variable's value is always a text.
 
-The roles read the text "false" as false, and a single name as a list of one name.
+The roles read the text "false" as false, and a single name as a list with this name.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ After it.
 
 
 def covering(word: str) -> list[str]:
-    """Return the ids of the claims whose text contains this word of the page."""
+    """Return the ids of the claims about the part of the page that contains this word."""
     (found,) = [unit.ids for unit in claims.units("page.md", PAGE) if re.search(rf"\b{word}\b", unit.text)]
     return found
 

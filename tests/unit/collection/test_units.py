@@ -41,7 +41,7 @@ INCLUDED = re.compile(r"lookup\('ansible.builtin.file', (role_path ~ )?'([^']+)'
 
 
 def written(unit: Path) -> str:
-    """Return the text of a unit's template. The text of the files that it includes is added."""
+    """Return the text of a unit's template, together with the files that the template includes."""
     role = ROLES / unit.relative_to(ROLES).parts[0]
     files = [role / path if base else role / "files" / path for base, path in _included(unit)]
     return unit.read_text() + "".join(file.resolve().read_text() for file in files)
@@ -150,9 +150,9 @@ def test_another_limit_is_no_reason_to_restart_the_feed_and_another_port_is() ->
 
 
 def test_what_has_the_state_open_ends_with_its_volume_and_comes_back_with_the_engine() -> None:
-    """A volume with an open file cannot be unmounted, so processes with open files must end before.
+    """Processes with open files on the state's volume end before the volume is unmounted.
 
-    A unit with the setting StateDirectory already depends on its mounts.
+    Otherwise the volume could not be unmounted. A unit with the setting StateDirectory already depends on its mounts.
     """
     units = {unit.name: unit.read_text() for unit in UNITS}
     assert re.search(r"^StateDirectory=trading trading/journal", units["trading-engine.service.j2"], re.MULTILINE)

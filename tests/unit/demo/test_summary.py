@@ -1,4 +1,4 @@
-"""The last lines that scripts/demo prints. They are made from the report of the role slo."""
+"""The last lines that scripts/demo prints. They are made from the report that the role slo writes."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ _CLIENT, _SERVER = bytes((192, 0, 2, 1)), bytes((192, 0, 2, 2))
 def write_capture(path: Path, port: int, said: list[tuple[bool, bytes]]) -> None:
     """Write a capture file with one TCP connection to this port.
 
-    `said` is a list of what was sent, in order. Each entry tells whether the client sent it, and has the bytes. It
-    becomes one TCP segment.
+    `said` lists what was sent, in order. An entry tells whether the client was the sender, and has the sent bytes. Each
+    entry becomes one TCP segment.
     """
     sequence = {True: 1, False: 1}
     frames: list[bytes] = []

@@ -1,4 +1,4 @@
-"""Fixtures that run an engine in the test's own process. It has an event loop, but no client connections."""
+"""Fixtures that run an engine in the test's own process, with an event loop but without client connections."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ def durability() -> str:
 
 @pytest.fixture
 def start(tmp_path: Path, loop: asyncio.AbstractEventLoop, durability: str) -> Iterator[Callable[[], Engine]]:
-    """Return a function that starts an engine. Before it starts one, it ends the previous engine as a crash would."""
+    """Yield a function that starts an engine.
+
+    When an engine from an earlier call still runs, the function first ends that engine as a crash would.
+    """
     text = f'[journal]\ndirectory = "journal"\ndurability = "{durability}"\nreserve_bytes = 0\n'
     text += f"segment_bytes = {1 << 20}\nbudget_bytes = {64 << 20}\n"  # each start writes whole segments
     text += '[itch]\ndirectory = "itch"\n'

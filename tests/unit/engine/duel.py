@@ -1,7 +1,8 @@
 """Sends the same messages to the engine's core and to the reference market, and compares their effects.
 
-The reference market is a simple market with the same rules. After each message, three things must be equal: the replies
-to every account, the displayed and the hidden book, and the book that follows from market data alone.
+The reference market is a simple program with the same rules. After each message, both must have sent the same replies
+to every account. Their displayed books and their hidden books must be equal. The book that a subscriber derives from
+market data alone must equal the displayed book.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _COMPARED_AFTER = 100  # messages; then compare the books of all symbols
 def settings(choice: int = 0) -> dict[str, Any]:
     """Return settings for the core with four accounts, two firms and four symbols.
 
-    `choice` selects the ticks, lots, MPIDs and rules for tokens.
+    Each value of `choice` gives another variant of the ticks, lots, MPIDs and rules for tokens.
     """
     mpids = {**MPIDS, "ONE": (["AAAA", "BBB"], ["BBB"], ["CCCC", "AAAA"])[choice % 3]}
     accounts = {
@@ -101,7 +102,7 @@ class FeedBook:
 class Duel:
     """The engine's core and the reference market, which get the same messages.
 
-    `market` has the core, and what the core sent after the last message.
+    `market` contains the core, and the messages that the core sent after its last input.
     """
 
     def __init__(self) -> None:
@@ -113,7 +114,7 @@ class Duel:
         self._choice = 0
 
     def send(self, owner: str, message: tuple[Any, ...]) -> None:
-        """Send the message to both markets. Raises AssertionError when it has different effects in the two markets."""
+        """Send the message to both markets. Raise AssertionError when its effects in the two markets differ."""
         order = self.reference.find(owner, message[0])
         self.market.send(owner, message)
         self.reference.told.clear()
@@ -145,9 +146,10 @@ class Duel:
             assert not bids or not asks or bids[0][0] < asks[0][0], ("crossed", stock, message)
 
     def depth(self, stock: str, side: str, hidden: bool) -> list[tuple[int, int]]:
-        """Return the price levels of one side of a stock in the engine's book, best first.
+        """Return the price levels of one side of a stock in the engine's book, best price first.
 
-        `hidden` selects the displayed or the hidden orders. Each level is its price and the shares of its orders.
+        `hidden` selects the hidden orders; otherwise the displayed orders count. Each level is a price and the sum of
+        the shares of its orders.
         """
         levels = self.market.core.books[stock.encode().ljust(8)].side_of(ord(side))
         found = [levels.levels[key] for key in reversed(levels.keys)]
@@ -170,7 +172,7 @@ class Duel:
 
 
 class Flow:
-    """Makes random messages of every kind. Some are malformed. The same seed gives the same messages."""
+    """Makes random messages of every kind, some of them malformed. The same seed gives the same messages."""
 
     def __init__(self, seed: int) -> None:
         self._choose = random.Random(seed)  # noqa: S311  # repeatable, and no secret
@@ -257,10 +259,10 @@ class Flow:
 
 
 def run(seed: int, messages: int, after_each: Callable[[Duel], None] = lambda duel: None) -> Duel:
-    """Send this number of random messages to both markets, and return the two as a `Duel`.
+    """Send this number of random messages to both markets, and return the two markets as a `Duel`.
 
-    After each message, call `after_each`. From time to time the configuration changes, or a core that has loaded a
-    snapshot replaces the core.
+    Call `after_each` after each message. From time to time, change the configuration, or replace the core by a core
+    that has loaded a snapshot.
     """
     duel, flow = Duel(), Flow(seed)
     for number in range(1, messages + 1):

@@ -13,9 +13,10 @@ def seeded(seed: int) -> random.Random:
 
 
 def reads(seed: int, count: int, accounts: int = 3) -> list[tuple[int, bytes]]:
-    """Return reads. A read is what the engine gets at once from a client: the account's number, and bytes.
+    """Return a list of reads. A read is an account's number, and bytes that its client has sent.
 
-    A read has one to eight messages. All reads together have messages of every kind and with every outcome.
+    The engine gets these bytes at once. They contain one to eight messages. All reads together contain messages of
+    every kind and with every outcome.
     """
     choose = seeded(seed)
     tokens: list[list[str]] = [[] for _ in range(accounts)]

@@ -1,6 +1,6 @@
 """The core of an engine, for tests that work with decoded messages.
 
-Between test and core, the messages are encoded and decoded as between client and engine.
+Messages between the test and the core are encoded and decoded in the same way as between a client and the engine.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LIMITS = {
 
 
 def account_settings(**changes: Any) -> dict[str, Any]:
-    """Return the settings of an account. It has no limits, but `changes` can add limits or replace settings."""
+    """Return the settings of an account without limits. `changes` can add limits or replace settings."""
     settings: dict[str, Any] = {
         "test": False,
         "tokens": "any",
@@ -44,7 +44,7 @@ def settings_of(
 ) -> dict[str, Any]:
     """Return settings for the core.
 
-    `changes` apply to account A. Only tick and lot are different: they apply to each symbol.
+    `changes` replace settings of account A. Only `tick_e4` and `lot_shares` are different: they apply to each symbol.
     """
     listing = {
         "reference_price_e4": 1_000_000,
@@ -62,7 +62,7 @@ class Market:
     """A core with the accounts A, B and C, on an open trading day.
 
     `replies` has the decoded messages to each account. `feed` has the decoded market data, and `market_data` has the
-    same as bytes. `take` empties all three. `opening` is the market data from the start of the day.
+    same market data as bytes. `take` empties all three. `opening` is the market data from the start of the day.
     """
 
     def __init__(self, settings: dict[str, Any] | None = None, **changes: Any) -> None:
@@ -122,7 +122,7 @@ class Market:
         self.market_data = b""
 
     def depth(self, side: str, stock: str = "TEST") -> list[tuple[int, int]]:
-        """Return the price levels of one side of the book, best first.
+        """Return the price levels of one side of the book, best price first.
 
         A level is its price and the number of shares at this price. Hidden orders are included.
         """

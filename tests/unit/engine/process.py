@@ -35,7 +35,7 @@ _FIRST_ENVIRONMENT = dict(ENVIRONMENT)
 
 
 def cheap_hash(password: str) -> str:
-    """Return a hash of the password whose check costs an engine microseconds instead of 50 ms of CPU time."""
+    """Return a hash of the password. A check against it costs microseconds of CPU time, instead of 50 ms."""
     with mock.patch.object(passwords, "_COST", 2):
         return passwords.hash_password(password)
 
@@ -44,7 +44,7 @@ _HASH = cheap_hash(PASSWORD)
 
 
 def command(*arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
-    """Run a command of `trading-engine` in this process, because the imports of a process of its own take most time.
+    """Run a command of `trading-engine` inside the test's process. A new process would need long for its imports.
 
     `typed` is what the command reads from standard input.
     """
@@ -63,7 +63,7 @@ def command(*arguments: str, typed: str = "") -> subprocess.CompletedProcess[str
 
 @functools.cache
 def _template() -> socket.socket:
-    """Start the process that forks engines (see template.py). It ends with this process."""
+    """Start the process that forks engines (see template.py). That process ends with the tests' process."""
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with its:
         program = Path(__file__).with_name("template.py")
@@ -80,7 +80,7 @@ def _template() -> socket.socket:
 
 
 class Forked:
-    """An engine that the template has forked. It has the methods of subprocess.Popen that the tests use."""
+    """An engine process, forked by the process of template.py. It has the methods of Popen that the tests use."""
 
     def __init__(self, arguments: list[str]) -> None:
         errors, errors_end = os.pipe()
@@ -126,10 +126,10 @@ class EngineProcess:
     """Runs `trading-engine` in its own directory. It has the accounts ANNA and BERT and the symbol TEST."""
 
     def __init__(self, directory: Path, **tables: Any) -> None:
-        """Write the configuration.
+        """Write the engine's configuration.
 
-        `tables` changes it. Each of its keys is the name of a table. The value is a dictionary of keys to add or to
-        replace.
+        `tables` changes the usual configuration. Each of its keys is the name of a table. The value is a dictionary of
+        keys to add to this table or to replace in it.
         """
         self.directory = directory
         self.port = free_port()
@@ -156,7 +156,10 @@ class EngineProcess:
         self.extensions = 0
 
     def start(self) -> None:
-        """Start the engine. Wait until it reports, as it does to systemd, that it serves clients."""
+        """Start the engine. Wait until the engine reports that it serves clients.
+
+        The report goes to the socket NOTIFY_SOCKET, which normally belongs to systemd.
+        """
         notify = self.directory / "notify"
         notify.unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
@@ -179,7 +182,7 @@ class EngineProcess:
         assert message.startswith(b"READY=1"), message
 
     def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
-        """Send the signal and wait for the engine's end.
+        """Send the signal and wait until the engine has ended.
 
         Return the exit status and the text on standard error. After SIGKILL, this text is empty.
         """

@@ -1,6 +1,7 @@
-"""A market with the engine's rules and the simplest possible code. The engine is compared with it.
+"""A market with the engine's rules and the simplest possible code. Tests compare the engine with this market.
 
-It has one list of orders, which it searches and sorts for every message. Its replies are tuples: see `Told`.
+The market has one list of orders, which it searches and sorts for every message. Its replies are tuples of the type
+`Told`.
 """
 
 from __future__ import annotations
@@ -82,10 +83,10 @@ class ReferenceMarket:
                 self._modify(owner, message)
 
     def depths(self, stock: str) -> dict[tuple[bool, bool], list[tuple[int, int]]]:
-        """Return the price levels of a stock, best first.
+        """Return the price levels of a stock by kind of order, best price first.
 
-        Each level is its price and the shares of its orders. A key has two values: whether the orders buy, and whether
-        they are hidden.
+        Each level is its price and the sum of the shares of its orders. A key has two values: whether the orders buy,
+        and whether they are hidden.
         """
         found: dict[tuple[bool, bool], dict[int, int]] = {(buys, hidden): {} for buys in _BOTH for hidden in _BOTH}
         for order in self.orders:
@@ -292,7 +293,10 @@ class ReferenceMarket:
 
 
 def told_of(reply: Any) -> Told | None:
-    """Return a reply of the engine as a `Told`. Return None for replies that the reference market does not have."""
+    """Return a reply of the engine in the form of the reference market's replies.
+
+    Return None for a reply that the reference market does not have.
+    """
     match reply:
         case ouch.Accepted():
             return "accepted", reply.token, reply.shares, reply.price_e4, reply.firm, reply.display

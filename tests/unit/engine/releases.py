@@ -175,7 +175,7 @@ class Host:
         return {"root": str(self.root), "config": str(self.engine.config), "journal": str(journal)}
 
     def install(self, name: str, planted: str = "", sources: Path = _SOURCES) -> None:
-        """Make a release. Its program first runs the code `planted`, which can be a fault."""
+        """Make a release. Its program first runs `planted`: Python code, which can contain a fault."""
         programs = self.root / "releases" / name / "bin"
         programs.mkdir(parents=True)
         (programs / "python").symlink_to(os.path.realpath(sys.executable))

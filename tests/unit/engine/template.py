@@ -1,9 +1,10 @@
 """A process that has imported the engine, and forks an engine for each start.
 
 The imports take 0.3 seconds of CPU time. A forked engine does not repeat them. tests/unit/engine/process.py runs this
-file. Its standard input is a socket. A request on it is the JSON list of the path for NOTIFY_SOCKET and the
-engine's arguments. It comes with two file descriptors: the engine's standard error, and a pipe. The pipe is for the
-engine's process id and, when the engine has ended, its exit status.
+file. Its standard input is a socket, from which it reads requests. A request is a JSON list. The list begins with the
+path for NOTIFY_SOCKET, and the engine's arguments follow. Two file descriptors come with the request: the engine's
+standard error, and a pipe. This program writes the engine's process id to the pipe and, when the engine has ended, its
+exit status.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from trading_engine.__main__ import main
 
 
 def fork_engines(control: socket.socket) -> list[str] | None:
-    """Fork engines until the socket ends, then return None. In the process of an engine, return its arguments."""
+    """Fork engines until the socket ends, then return None. In each forked process, return the engine's arguments."""
     while True:
         request, descriptors, _, _ = socket.recv_fds(control, 1 << 16, 2)
         _reap_guards()
@@ -41,14 +42,17 @@ def fork_engines(control: socket.socket) -> list[str] | None:
 
 
 def _reap_guards() -> None:
-    """Wait for the guards that have ended, so that their CPU time and that of their engines is counted."""
+    """Reap the guards that have ended. Then the CPU time of the guards and of their engines is counted.
+
+    A guard is a process that waits for the end of one engine.
+    """
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
 
 
 def _guard(engine: int, status: int) -> None:
-    """Wait until the engine ends, write its exit status, and exit."""
+    """Wait until the engine ends, write its exit status to the pipe `status`, and exit."""
     with contextlib.suppress(BrokenPipeError):
         os.write(status, f"{engine}\n".encode())
         _, ended = os.waitpid(engine, 0)

@@ -51,8 +51,9 @@ def admin(engine: EngineProcess, *asked: str) -> tuple[int, str]:
 
 
 def bust(engine: EngineProcess, match: int) -> tuple[int, str]:
-    """Bust a trade. First wait until both replies about it are in the files, where the command looks for them.
+    """Bust a trade, that is, cancel a trade that has happened.
 
+    First wait until both replies about the trade are in the engine's files, because the command looks for them there.
     The engine writes these files a moment after it has sent the replies.
     """
     end = time.monotonic() + DEADLINE_S
@@ -63,7 +64,7 @@ def bust(engine: EngineProcess, match: int) -> tuple[int, str]:
 
 
 def said(engine: EngineProcess, line: bytes) -> dict[str, Any]:
-    """Write a line directly to the engine's administration socket, and return the answer."""
+    """Write a line to the engine's administration socket without the command, and return the engine's answer."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(DEADLINE_S)
         connection.connect(str(engine.directory / "admin.sock"))
@@ -73,7 +74,7 @@ def said(engine: EngineProcess, line: bytes) -> dict[str, Any]:
 
 
 class Turns:
-    """A fake event loop. The test decides when its turns happen, and what time it is."""
+    """A fake event loop. The test decides when each turn of the loop happens, and what time it is."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -104,7 +105,7 @@ def protocol_of(engine: Engine, turns: Turns, visitors: Visitors | None = None) 
 
 
 class Answers:
-    """A fake asyncio transport that stores the written bytes. The other end of its connection is this process."""
+    """A fake asyncio transport that stores the bytes written to it. The peer of its connection is this process."""
 
     def __init__(self) -> None:
         self.written = b""

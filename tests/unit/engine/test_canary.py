@@ -1,4 +1,7 @@
-"""The canary is a client inside of the engine that measures round trips. Figures about clients do not include it."""
+"""The canary is a client inside of the engine that measures round trips.
+
+The engine does not count the canary in its figures about clients.
+"""
 
 from __future__ import annotations
 
@@ -126,7 +129,11 @@ def test_it_enters_no_order_while_the_journal_has_no_space(tmp_path: Path) -> No
 
 
 def test_it_is_answered_after_the_clock_was_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The engine ignores an order whose token is not greater than the previous token. The canary's tokens must grow."""
+    """The canary gets answers even after the clock was set back.
+
+    The engine ignores an order whose token is not greater than the previous token. The canary's tokens must therefore
+    grow in every case.
+    """
     (tmp_path / "sitecustomize.py").write_text(
         "import os, time\nread = time.time_ns\n"
         "time.time_ns = lambda: read() + int(os.environ['AHEAD_S']) * 1_000_000_000\n"

@@ -1,4 +1,7 @@
-"""Random orders have the same effects in the engine and in a simple reference market. Market data shows the same."""
+"""Random orders have the same effects in the engine and in a simple reference market.
+
+Market data shows the same book.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,10 @@ FLOW = st.lists(
 @settings(max_examples=120)
 @given(FLOW)
 def test_any_flow_has_the_same_answers_and_the_same_book_as_in_the_plain_market(flow: list[tuple[Any, ...]]) -> None:
-    """When the answers differ, Hypothesis searches for the shortest sequence of messages with a difference."""
+    """Hypothesis makes sequences of messages, and both markets must give the same answers.
+
+    When the answers differ, Hypothesis searches for the shortest sequence of messages for which they differ.
+    """
     duel = Duel()
     tokens: list[str] = []
     for step, (kind, owner, *rest) in enumerate(flow):
@@ -66,9 +72,10 @@ def test_any_flow_has_the_same_answers_and_the_same_book_as_in_the_plain_market(
 
 
 def test_random_messages_have_the_same_answers_and_the_same_book_as_in_the_plain_market() -> None:
-    """The messages include firms, ticks, lots and malformed messages.
+    """Both markets give the same answers to random messages, and have the same book after them.
 
-    Between messages, the configuration changes, and the engine continues from snapshots.
+    The messages use firms, ticks and lots, and some are malformed. Between messages, the configuration changes, and the
+    engine continues from snapshots.
     """
     duel = run(seed=1, messages=MESSAGES)
     assert set(duel.messages) == {"EnterOrder", "ReplaceOrder", "CancelOrder", "ModifyOrder"}

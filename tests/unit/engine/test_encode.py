@@ -1,4 +1,4 @@
-"""The encoder in the package `machine` has constants. They must be equal to the values in the protocols' layouts."""
+"""The constants in the encoder of the package `machine` are equal to the values in the protocols' layouts."""
 
 from __future__ import annotations
 

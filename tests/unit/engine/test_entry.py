@@ -53,7 +53,7 @@ def gate(engine: EngineProcess, password: str = PASSWORD) -> tuple[int, str]:
 
 @contextlib.contextmanager
 def one_order(engine: EngineProcess) -> Iterator[Client]:
-    """Yield a client that has the resting order A."""
+    """Yield a client whose only order, with the token A, rests in the book."""
     with contextlib.closing(Client(engine.port)) as client:
         client.send(ouch.EnterOrder("A", "B", 10, "TEST", PAR))
         client.wait_for(2)
@@ -161,7 +161,7 @@ def test_a_start_that_is_doubted_refuses_another_state_and_changes_nothing(
 
 
 def _in_another_order(data: bytes) -> bytes:
-    """Return a valid snapshot with the same content. Two of its keys have changed places."""
+    """Exchange two keys of a snapshot, and return the snapshot. It is still valid, with the same content."""
     head, body = data[: data.index(b'{"accepting"') - 8], data[data.index(b'{"accepting"') - 8 :]
     changed = re.sub(rb'("next_match":\d+),("next_reference":\d+)', rb"\2,\1", body)
     assert changed != body

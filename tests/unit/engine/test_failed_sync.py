@@ -1,8 +1,8 @@
 """After a failed sync of the journal, the next start first writes the whole journal to the disk again.
 
-The reason is the kernel: it marks pages as written even when the sync failed. One test uses a model of the kernel in
-Python, which does the same as ext4 and XFS. Another test lets the start's own sync fail. The engine must then refuse to
-serve.
+This is necessary because the kernel marks pages as written even when their sync failed. One test replaces the disk by a
+model in Python, in which a failed sync does the same as with ext4 and XFS. In another test, the sync at the start fails
+too. The engine must then refuse to serve.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ ORDER = ouch.EnterOrder("one", "B", 100, "TEST", 1_000_000)
 
 
 class Disk:
-    """A model of what a disk keeps after a power failure.
+    """A model of a disk. It keeps what a real disk would have after a power failure.
 
-    It keeps the pages of the journal whose sync succeeded.
+    These are the pages of the journal whose sync succeeded.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
-"""For arbitrary bytes, a client gets an answer, no answer, or a disconnect with a reason.
+"""A client that sends arbitrary bytes gets an answer, no answer, or a disconnect with a reason.
 
-They never cause an exception. A rejected message never changes a book.
+Such bytes never cause an exception. A rejected message never changes a book.
 """
 
 from __future__ import annotations

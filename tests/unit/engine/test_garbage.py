@@ -1,6 +1,7 @@
-"""The engine collects garbage after a number of messages, and examines only new objects.
+"""The engine runs Python's garbage collection after a number of messages, and only for new objects.
 
-It counts and publishes its pauses and stalls.
+It counts and publishes its pauses for garbage collection. It does the same with stalls, times in which it served no
+client.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The figures of a histogram fit the durations that it has recorded."""
+"""The figures that a histogram computes are right for the durations that it has recorded."""
 
 from __future__ import annotations
 

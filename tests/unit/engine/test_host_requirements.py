@@ -1,4 +1,7 @@
-"""The engine reports what a machine lacks: scrypt, time zones, or something else without which it cannot start."""
+"""When a host lacks something without which the engine cannot start, the engine reports what is missing.
+
+Examples are the hash function scrypt and the time zones.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ def configuration(tmp_path: Path, hashed: str, more: str = "") -> Path:
 
 
 def refused(*_arguments: object, **_options: object) -> bytes:
-    """Fail with the same error as OpenSSL's FIPS provider, which has no scrypt."""
+    """Raise the same error as OpenSSL's FIPS provider, which has no scrypt."""
     raise ValueError("[digital envelope routines] unsupported")
 
 
@@ -55,7 +58,7 @@ def test_hash_password_says_so_as_well(monkeypatch: pytest.MonkeyPatch, capsys: 
 
 @pytest.fixture
 def no_zones() -> Iterator[None]:
-    """Simulate a distribution without time zones. Only the release's own time zones remain."""
+    """Simulate a host without time zones until the test ends. Only the release's own time zones remain."""
     zoneinfo.reset_tzpath(to=[])
     zoneinfo.ZoneInfo.clear_cache()
     yield

@@ -1,7 +1,7 @@
 """The engine's packages form levels. A package imports only from its own level and from lower levels.
 
-No imports form a circle. These tests call a level a floor. They call each package or module at the engine's top a room,
-and each room is on one floor. Only the modules in a list may contain code about AWS.
+The imports form no cycle. These tests call a level a floor. They call each package or module at the engine's top level
+a room, and each room is on one floor. Only the modules in a list may contain code about AWS.
 """
 
 from __future__ import annotations
@@ -69,7 +69,10 @@ def imported(path: Path) -> set[str]:
 
 
 def room_of(module: str) -> str:
-    """Return the room to which a module of the engine belongs. It is empty for the engine's package itself."""
+    """Return the name of the package or module at the engine's top level to which a module belongs.
+
+    These tests call it a room. Return "" for the engine's package itself.
+    """
     parts = module.split(".")
     return parts[1] if len(parts) > 1 else ""
 
@@ -130,7 +133,10 @@ COMPILED = [
 
 @pytest.mark.parametrize("module", COMPILED)
 def test_a_compiled_function_has_one_name_for_each_kind_of_exception(module: str) -> None:
-    """mypyc gives a variable the type of its first use. A second `except` with another type then raises a TypeError."""
+    """No function uses the same name for two kinds of exceptions in its `except` clauses.
+
+    mypyc gives a variable the type of its first use. A second `except` with another type then raises a TypeError.
+    """
     for function in ast.walk(ast.parse(ALL[module].read_text(encoding="utf-8"))):
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             kinds: dict[str, set[str]] = {}

@@ -1,4 +1,4 @@
-"""Programs of other authors exchange messages with the engine, or read what the engine has written."""
+"""Programs by other authors exchange messages with the engine, or read what the engine has written."""
 
 from __future__ import annotations
 

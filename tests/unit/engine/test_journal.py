@@ -1,4 +1,7 @@
-"""The journal, its snapshots and its tools. A replay gives the engine's state; the tests also damage the journal."""
+"""The journal, its snapshots and its tools.
+
+A replay of the journal gives the same state as the engine had. Some tests damage the journal first.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,10 @@ PAR = 1_000_000
 
 
 class Recorder:
-    """A core and a journal. The core's inputs are written to the journal as in the engine, without an event loop."""
+    """A core and a journal. The core's inputs are written to the journal as in the engine.
+
+    There is no event loop.
+    """
 
     def __init__(self, directory: Path, segment: int = 1, records: int = 0) -> None:
         self.directory = directory
@@ -306,7 +312,7 @@ def test_a_loaded_snapshot_goes_on_exactly_as_the_original(seed: int) -> None:
 def goes_on_from_its_snapshot(market: Market, *messages: tuple[Any, ...]) -> list[Any]:
     """Send the messages to the core, and to a second core that has loaded the first core's snapshot.
 
-    Both must give the same bytes. Return the replies to account A and the market data.
+    Check that both give the same bytes. Return the replies to account A and the market data.
     """
     market.core.discard_outputs()
     market.take()

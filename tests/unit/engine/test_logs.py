@@ -1,6 +1,6 @@
-"""The engine writes logs of replies and of market data. They contain only what follows from the journal.
+"""The engine writes logs of replies and of market data.
 
-Their content is written by the present run, or by a replay of the journal.
+Everything in these logs follows from the journal. If a part of a log is lost, a replay of the journal writes it again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ADDED_BYTES = 38  # an Add Order message with its length
 
 
 def trade(engine: Engine, loop: asyncio.AbstractEventLoop, *tokens: str) -> None:
-    """Enter resting orders. Then let the event loop write what is pending."""
+    """Enter resting orders with these tokens. Then let the event loop write what is not yet written."""
     engine.submit(inputs.CONNECT, ANNA)
     for token in tokens:
         enter(engine, token)

@@ -37,9 +37,10 @@ def buy(token: str, shares: int = 100, price_e4: int = 1_000_000) -> ouch.EnterO
 
 
 def test_what_the_catalogue_takes_is_there(start: Callable[[], Engine], tmp_path: Path) -> None:
-    """The catalogue names attributes of the engine's objects. With a wrong name the engine fails at its start.
+    """The catalogue of published numbers names attributes of the engine's objects. Each attribute exists.
 
-    All tests with an engine would then time out without a reason.
+    With a wrong name, the engine would fail at its start. All tests with an engine would then time out without a clear
+    reason.
     """
     engine = start()
     snapshotter = Snapshotter(tmp_path, 1)

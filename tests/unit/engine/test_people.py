@@ -1,6 +1,6 @@
-"""A person uses the engine's administration socket. The kernel tells the engine who it is.
+"""A person uses the engine's administration socket. The kernel tells the engine which user the person is.
 
-A person may do what the person's role allows. The log names the person.
+The engine allows what the person's role allows. Its log names the person.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def asked(engine: Engine, person: Person, request: dict[str, Any]) -> dict[str, 
 
 
 def connected_as(user: int, group: int, groups: list[int]) -> socket.socket:
-    """Return a connection. The process at its other end has these user and group ids."""
+    """Return a connection. The process at its other end ran with this user id and these group ids."""
     with socket.socket(socket.AF_UNIX) as listening:
         name = f"\0people-{secrets.token_hex(8)}"
         listening.bind(name)

@@ -1,4 +1,4 @@
-"""The engine as a process. It survives errors of clients. When it cannot run, it reports why."""
+"""The engine as a process. It continues after errors of clients. When it cannot run, it reports why."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def engine(tmp_path: Path) -> Iterator[EngineProcess]:
 
 @pytest.fixture(scope="module")
 def shared_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
-    """Run one engine. All tests share it that need no fresh engine. Each uses tokens of its own.
+    """Run one engine for all tests that do not need a new engine. Each test uses its own tokens.
 
-    Orders that rest on it buy at PAR or less, so that a test can trade at more than PAR.
+    Tests leave only buy orders at PAR or less in the book. A test can therefore trade at a higher price without them.
     """
     with EngineProcess(tmp_path_factory.mktemp("shared")) as running:
         yield running
@@ -55,7 +55,7 @@ def enter(token: str, side: str = "B", shares: int = 100, price_e4: int = PAR) -
 
 
 def serve(config: Path) -> subprocess.CompletedProcess[str]:
-    """Run an engine that ends at once, because something keeps it from its start."""
+    """Run an engine that cannot start, and return the ended process."""
     return subprocess.run(
         [sys.executable, "-m", "trading_engine", "--config", str(config)],
         capture_output=True,
@@ -300,9 +300,9 @@ def test_a_session_of_another_date_is_ended_at_the_start(tmp_path: Path) -> None
 
 
 def zone_with_midnight_in(directory: Path, seconds: int) -> tuple[str, str]:
-    """Write a time zone `Soon` in which midnight is after this number of seconds. Its format is that of tzfile(5).
+    """Write the file of a time zone `Soon`, in which midnight is after this number of seconds.
 
-    Return two dates as YYYYMMDD: the date before midnight, and the date after it.
+    The file has the format tzfile(5). Return two dates as YYYYMMDD: the date before midnight, and the date after it.
     """
     midnight_s = int(time.time()) + seconds
     offset_s = (-midnight_s + 43_200) % 86_400 - 43_200

@@ -1,6 +1,7 @@
-"""A TLS proxy sends a header before a client's bytes. The header tells the engine the client's address.
+"""A TLS proxy in front of the engine sends a header before a client's bytes.
 
-The tests check valid headers and the effect of invalid ones. They also check which address the login throttle counts.
+The header tells the engine the client's address. The tests check valid headers and the effect of invalid ones. They
+also check by which address the engine limits failed logins.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ def engine(tmp_path: Path) -> Iterator[EngineProcess]:
 
 
 def answer(engine: EngineProcess, *pieces: bytes, clear: bool = False) -> bytes:
-    """Send these pieces on a new connection and return the answer.
+    """Send these pieces of bytes on a new connection and return the engine's answer.
 
     The answer is empty when the engine only disconnects. With `clear`, connect to the port for clients. Without it,
     connect to the port for the proxy.

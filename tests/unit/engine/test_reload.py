@@ -218,7 +218,7 @@ def test_lines_that_are_no_reload_are_answered_and_leave_room_for_the_next(engin
 
 
 def changed(config: EngineConfig, accounts: int, **limits: int) -> EngineConfig:
-    """Return the configuration with this number of accounts added to it. All its accounts get these limits."""
+    """Add this number of accounts to the configuration. Give these limits to all accounts, and return the result."""
     anna = config.accounts["ANNA"]
     more = {f"N{number:05d}": replace(anna, name=f"N{number:05d}") for number in range(accounts)}
     every = {**config.accounts, **more}
@@ -229,7 +229,7 @@ def changed(config: EngineConfig, accounts: int, **limits: int) -> EngineConfig:
 
 
 def finish(asked: Reload, parts: list[dict[str, Any]]) -> None:
-    """Give the remaining parts of the configuration to a reload that has begun, and run all its steps."""
+    """Give a started reload the remaining parts of the configuration. Then run all steps of the reload."""
     for part in parts:
         asked.take(json.loads(json.dumps(part)))
     for _ in asked.steps():
@@ -237,7 +237,7 @@ def finish(asked: Reload, parts: list[dict[str, Any]]) -> None:
 
 
 def steps_of(engine: Engine, config: EngineConfig) -> Iterator[None]:
-    """Return the steps of a reload. The reload has already received the whole configuration."""
+    """Start a reload, give it the whole configuration, and return its steps, which have not yet run."""
     first, *parts = parts_of(config)
     asked = Reload(engine, lambda number: None, json.loads(json.dumps(first)))
     for part in parts[:-1]:
@@ -248,7 +248,7 @@ def steps_of(engine: Engine, config: EngineConfig) -> Iterator[None]:
 def run(engine: Engine, config: EngineConfig) -> int:
     """Reload the configuration, step by step.
 
-    Return how many records a step has written to the journal, for the step that has written most.
+    Return the largest number of records that one step has written to the journal.
     """
     assert engine.writer is not None
     records = [engine.writer.records]

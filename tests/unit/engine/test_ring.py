@@ -1,6 +1,6 @@
 """The ring buffer in shared memory, through which the engine passes market data to the feed.
 
-For each turn of the engine, a reader gets exactly the messages that were written, or nothing.
+A turn is one pass of the engine's event loop. A reader gets exactly the messages of a turn, or none of them.
 """
 
 from __future__ import annotations
@@ -232,9 +232,9 @@ def test_what_delivering_a_turn_causes_is_shown_behind_it(
         engine.read(0, soupbintcp.unsequenced(ouch.INBOUND.encode(order)), 0)
 
     def deliver(output: Output) -> None:
-        """Process a second input while the result of the first is delivered.
+        """Process a second input while the engine delivers the result of the first.
 
-        This happens when the engine notices, as it sends a reply, that the client has disconnected.
+        This happens when the engine sends a reply, and notices by it that the client has disconnected.
         """
         engine.deliver = lambda output: None
         enter("2")

@@ -69,7 +69,7 @@ def test_a_login_request_and_an_account_are_shown_without_what_authenticates(gat
 def test_what_the_loop_logs_of_a_failed_callback_has_no_password(
     gateway: Gateway, connection: Connection, loop: asyncio.AbstractEventLoop, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The event loop logs a failed callback with its arguments, so no argument may show a password."""
+    """When a callback fails, the event loop logs it with its arguments. No argument may show a password."""
     loop.set_debug(True)
     account = gateway._config.accounts["ANNA"]
     loop.call_soon(partial(gateway._login._checked, connection, account, REQUEST), "not a future")

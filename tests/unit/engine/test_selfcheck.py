@@ -15,7 +15,10 @@ from tests.unit.engine import shipped
 
 
 def test_the_shipped_journal_and_its_digests_are_those_of_these_sources(tmp_path: Path) -> None:
-    """After an intended change of the engine's behaviour, run python -m tests.unit.engine.shipped."""
+    """The journal in the engine's package is equal to the journal that the present sources make.
+
+    The digests must be equal too. After an intended change, make both again: python -m tests.unit.engine.shipped
+    """
     shipped.write(tmp_path)
     assert (tmp_path / shipped.SEGMENT).read_bytes() == (selfcheck.SHIPPED / shipped.SEGMENT).read_bytes()
     found = selfcheck.check()

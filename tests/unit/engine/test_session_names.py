@@ -1,6 +1,6 @@
 """Each trading session has a name that no other session has, even when the date is set back.
 
-The same is true when a date has more sessions than two decimal digits can number.
+Names are also unique when a date has more sessions than two decimal digits can number.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The state that the engine publishes in shared memory, as a reader sees it. Either of the two processes may die."""
+"""The engine publishes its state in shared memory, and another process reads it.
+
+The tests check what the reader sees, also when one of the two processes ends unexpectedly.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,7 @@ def test_a_reader_sees_what_was_published_last(path: Path) -> None:
 
 
 def test_the_numbers_of_a_layout_keep_their_places() -> None:
-    """A new number comes after all others of its kind.
+    """The numbers in the published state keep their places. A new number comes after all others of its kind.
 
     If that is impossible, increase LAYOUT and add an entry to OF_LAYOUT.
     """

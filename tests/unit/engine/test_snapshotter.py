@@ -25,7 +25,7 @@ LONGER = "the journal stays longer than it should"
 def snapshotter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Snapshotter]:
     """Yield a snapshotter whose child process never ends.
 
-    The reason is that one segment of the journal is a pipe.
+    One segment of the journal is a pipe, and the child process waits for its content.
     """
     monkeypatch.setenv("PYTHONPYCACHEPREFIX", ENVIRONMENT["PYTHONPYCACHEPREFIX"])
     os.mkfifo(tmp_path / "000000000001.journal")
@@ -47,7 +47,10 @@ def told_after_a_kill(snapshotter: Snapshotter, used_bytes: int = 0) -> str:
 
 @pytest.fixture
 def passed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Return a list with one number: by how many ns the monotonic clock is ahead. A test can change this number."""
+    """Let the monotonic clock run ahead. Return a list with one number: by how many ns it is ahead.
+
+    A test can change this number.
+    """
     monotonic_ns = time.monotonic_ns
     passed = [0]
     monkeypatch.setattr(time, "monotonic_ns", lambda: monotonic_ns() + passed[0])

@@ -52,7 +52,7 @@ def test_the_newest_snapshot_is_proved_from_the_one_before_or_from_the_first_rec
 
 
 def without_one_order(path: Path) -> None:
-    """Remove one order from the snapshot. Its checksums are valid again afterwards."""
+    """Remove one order from the snapshot. Then correct the snapshot's checksums."""
     core = Core()
     head = snapshot.read(path, core)
     book = next(book for book in core.books.values() if orders_of(book.bids))
@@ -61,7 +61,7 @@ def without_one_order(path: Path) -> None:
 
 
 def one_byte_of_a_record(path: Path) -> None:
-    """Change an order's token in the journal between the snapshots. The record's checksum is valid again afterwards."""
+    """Change one byte of an order's token in the journal between the snapshots. Correct the record's checksum."""
     data = bytearray(path.read_bytes())
     record = list(journal.read_segment(path, last=False))[-1]
     at = data.index(record.payload, len(data) - 2 * len(record.payload) - journal.RECORD.size) - journal.RECORD.size

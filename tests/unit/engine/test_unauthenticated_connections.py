@@ -1,6 +1,6 @@
 """Connections that never log in.
 
-The engine limits their number. They add nothing to its files and disturb no other client.
+The engine limits the number of these connections. They add nothing to its files and disturb no other client.
 """
 
 from __future__ import annotations

@@ -29,7 +29,11 @@ async def test_what_was_too_large_for_the_ring_is_taken_from_the_files_though_tu
     ended = asyncio.Event()
 
     def serve() -> None:
-        """Serve a turn of the engine, and add the next turn to the ring buffer. The buffer is therefore never empty."""
+        """Write the messages of one more turn to the ring buffer. The feed calls this function for new messages.
+
+        The ring buffer therefore always has another turn, until the feed has read all messages or 200 turns have
+        passed.
+        """
         nonlocal turns
         if turns == 3:  # the engine writes the file some turns later
             path.write_bytes(binary_file(messages))

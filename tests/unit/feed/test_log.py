@@ -1,4 +1,4 @@
-"""The feed reads the engine's ITCH log as messages with numbers."""
+"""The feed reads the engine's ITCH log, and gives each message in it a number."""
 
 import struct
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The feed closes connections that never log in, when a subscriber needs their place."""
+"""The feed closes connections that never log in, when it needs their place for a subscriber."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEADLINE_S = 20.0
 
 
 def allow(directory: Path, **passwords: str) -> None:
-    """Replace the file of accounts by one with these accounts. Each name has its password as the value."""
+    """Replace the file of accounts. `passwords` has the password of each new account, by the account's name."""
     tables = [f'[accounts.{name}]\npassword = "{hash_password(password)}"\n' for name, password in passwords.items()]
     (directory / "accounts.new").write_text("".join(tables))
     (directory / "accounts.new").rename(directory / "accounts.toml")

@@ -86,7 +86,8 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
 def apply_thrice(run: RunModule, look: Callable[[], object], name: str, /, **arguments: object) -> dict[str, Any]:
     """Run a module in check mode, then normally, then once more. Return the report of the normal run.
 
-    The value of `look()` may change only in the normal run. The last run must report no change.
+    `look` returns the state that the module manages. This state may change only in the normal run. The last run must
+    report no change.
     """
     before = look()
     checked = run(name, check=True, region="us-east-1", **arguments)

@@ -13,7 +13,7 @@ import pytest
 
 @contextmanager
 def full_disk() -> Iterator[None]:
-    """Let every write that makes a file longer fail, as on a full disk, until the context ends."""
+    """Until the context ends, no file can become longer, as on a full disk."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
     try:
@@ -23,7 +23,10 @@ def full_disk() -> Iterator[None]:
 
 
 class HostTree:
-    """Files of a host, in the directory `root`. The methods take the paths that these files have on a host."""
+    """Files of a fake host, in the directory `root`.
+
+    The methods take the paths that these files would have on a real host.
+    """
 
     def __init__(self, root: Path, cpus: str = "0", ram_mib: int = 2048) -> None:
         self.root = root
@@ -45,7 +48,10 @@ class HostTree:
             self.put(f"/proc/sys/{key.replace('__', '/')}", value)
 
     def link(self, path: str, target: str) -> None:
-        """Make a link to a file of this machine's kernel, which behaves in ways in which a plain file cannot."""
+        """Make a link from a path of the fake host to a file of this machine's kernel.
+
+        The kernel's files behave in ways in which a plain file cannot.
+        """
         place = self.place(path)
         place.parent.mkdir(parents=True, exist_ok=True)
         place.unlink(missing_ok=True)
@@ -66,7 +72,7 @@ class HostTree:
         }
 
     def stand_in(self, monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
-        """Let a module that runs with its `main` function find these files at the root directory."""
+        """Let the module's `main` function use this fake host: the module finds `root` in place of the path "/"."""
 
         def place(path: str) -> Path:
             assert path == "/", f"{path} is not the root, which alone this stands in for"

@@ -50,7 +50,7 @@ def topic(account: Account) -> str:
 
 
 def left(account: Account, topic: str) -> tuple[int, int]:
-    """Return two numbers: the queues in the AWS account, and the subscriptions of the topic."""
+    """Return how many queues the AWS account has, and how many subscriptions the topic has."""
     queues = account("sqs").list_queues().get("QueueUrls", [])
     return len(queues), len(account("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"])
 

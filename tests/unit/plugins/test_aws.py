@@ -1,4 +1,7 @@
-"""An error of AWS becomes one line. It names the problem, its place, and what the user can do."""
+"""An exception that AWS causes becomes a message of one line.
+
+The message names the problem, its place, and what the user can do.
+"""
 
 from __future__ import annotations
 

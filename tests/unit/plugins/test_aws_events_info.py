@@ -1,7 +1,7 @@
 """The module aws_events_info reads CloudTrail's events about one environment. Botocore's stubs answer for AWS.
 
-The tests check which events belong to the environment. They also check pages of events, pauses between requests, and
-CloudTrail's trails.
+The tests check which events belong to the environment. They also check how the module reads several pages of events,
+how it pauses between requests, and what it reports about CloudTrail's trails.
 """
 
 from __future__ import annotations

@@ -58,9 +58,9 @@ def absent(stub: Stubber) -> None:
 
 
 def present(stub: Stubber, amount: str = "40.0") -> None:
-    """Let the stub answer as AWS does.
+    """Let the stub answer that the budget exists, in the form that AWS uses.
 
-    AWS adds states to its answer. It writes the amount in another form, and gives lists in another order.
+    AWS adds states to its answer. It also writes the amount in another form, and gives lists in another order.
     """
     there = {**BUDGET, "BudgetLimit": {"Amount": amount, "Unit": "USD"}, "CostTypes": {"IncludeTax": True}}
     stub.add_response("describe_budget", {"Budget": there}, KEY)

@@ -14,7 +14,7 @@ Readings = dict[str, Any]
 
 
 def unit(pid: int, **changes: Any) -> dict[str, Any]:
-    """Return the readings of a running systemd unit. `changes` replaces some of them."""
+    """Return what the diagnosis reads about a running systemd unit. `changes` replaces some of these values."""
     running = {"load": "loaded", "active": "active", "sub": "running", "result": "success", "status": 0, "restarts": 0}
     return {**running, "pid": pid, "enabled": "enabled", "log": [], **changes}
 
@@ -174,7 +174,7 @@ def event(what: str, status: str, reason: str = "") -> dict[str, Any]:
 
 
 def stack(*newest_first: dict[str, Any]) -> Callable[[Readings], None]:
-    """Return a function that adds events of a CloudFormation stack to a host's readings.
+    """Return a function that adds events of a CloudFormation stack to what was read about a host.
 
     The events also contain an earlier attempt, which failed for another reason.
     """
@@ -338,7 +338,7 @@ def test_what_stands_in_the_log_of_a_unit_that_runs_is_history() -> None:
 
 
 def two_engines() -> Readings:
-    """Return the readings of a host without a fault. It has two partitions and two CPUs."""
+    """Return what was read about a host without a fault. The host has two partitions and two CPUs."""
     host = copy.deepcopy(HEALTHY)
     units = host["units"]
     for kind, alpha, beta in (("engine", 10, 20), ("feed", 11, 21)):

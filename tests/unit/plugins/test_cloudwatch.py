@@ -1,7 +1,7 @@
 """How the modules for CloudWatch compare alarms and check dashboards.
 
-Two alarms are equal when they have the same effect. A dashboard is refused when CloudWatch would draw it in another
-way.
+Two alarms are equal when they have the same effect. A dashboard is refused when CloudWatch would not draw it as its
+definition says.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ PROMISE = {"AlarmName": f"{PREFIX}promise", "AlarmRule": f'ALARM("{CPU}")'}
 
 
 def there(account: Account) -> dict[str, float | str]:
-    """Return a dictionary of the AWS account's alarms. The keys are their names.
+    """Return the alarms that the AWS account has, by their names.
 
     The value of a metric alarm is its threshold. The value of a composite alarm is its rule.
     """

@@ -1,6 +1,7 @@
-"""The estimate of a deployment's cost. The default deployment costs the expected amount.
+"""The estimate of a deployment's cost.
 
-AWS's free allowances are subtracted only once. A run ends when the estimate is above the budget.
+The estimate for the default deployment has the expected amount. AWS's free allowances are subtracted only once. When
+the estimate is above the user's budget, the run ends.
 """
 
 from __future__ import annotations

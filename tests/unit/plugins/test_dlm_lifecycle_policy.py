@@ -47,7 +47,10 @@ def wanted() -> dict[str, Any]:
 
 
 def described() -> dict[str, Any]:
-    """Return the same policy as DLM would describe it: with default values, and with the tags in another order."""
+    """Return the same policy in the form in which DLM describes it.
+
+    DLM adds default values, and it gives the tags in another order.
+    """
     policy = {"PolicyId": POLICY_ID, **copy.deepcopy(wanted())}
     policy["PolicyDetails"]["TargetTags"].reverse()
     policy["PolicyDetails"]["ResourceLocations"] = ["CLOUD"]

@@ -1,6 +1,7 @@
 """The module ec2_host_key_info reads the SSH host keys of instances from their consoles.
 
-It waits until the keys are there, and gives up after a limit. When EC2 has no newest output, it reads the older output.
+It waits until the keys are there, and gives up after a limit. When EC2 has no newest output, the module reads the older
+output.
 """
 
 from __future__ import annotations

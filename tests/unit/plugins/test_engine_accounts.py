@@ -1,6 +1,7 @@
 """The module engine_accounts makes the passwords of the engine's accounts on a host.
 
-It makes each password only once. Other users cannot read it. The engine's own check accepts it.
+It makes each password only once. Other users of the host cannot read the password. The engine's own check accepts the
+password.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def run(run_module: RunModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture
 def of_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the engine's own command make the hashes."""
+    """Make the hashes of passwords with the engine's own command in this test."""
     monkeypatch.setattr(sys.modules[__name__], "HASH_COMMAND", OF_ENGINE)
 
 

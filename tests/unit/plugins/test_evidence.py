@@ -1,4 +1,4 @@
-"""The evidence of an acceptance run tells which claims were checked, and which of these are true.
+"""The evidence is the report of an acceptance run: it tells which claims the run checked, and which are true.
 
 It contains no confidential text.
 """
@@ -53,7 +53,7 @@ RAN = [
 
 
 def judged(claim: dict[str, Any], on_aws: bool = True) -> dict[str, Any]:
-    """Return what the evidence says about this claim."""
+    """Return the entry about this claim in the evidence."""
     (found,) = evidence([{"claim": "It is so", "step": "look", **claim}], RAN, SEEN, on_aws)["claims"]
     return dict(found)
 

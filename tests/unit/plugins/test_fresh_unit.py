@@ -1,6 +1,7 @@
-"""A unit can be older than its files. The module fresh_unit then restarts the unit, or only reports this.
+"""A running systemd unit can have started before its files were changed.
 
-Molecule tests the module with a real systemd.
+The module fresh_unit then restarts the unit, or only reports that a restart is needed. Molecule tests the module with a
+real systemd.
 """
 
 from __future__ import annotations
@@ -188,7 +189,7 @@ class Systemd:
         return self.run_module("fresh_unit", check, **given)
 
     def calls(self) -> list[str]:
-        """Return the commands that systemctl has got. Commands that only query are left out."""
+        """Return the commands that systemctl has received, without the commands that only query."""
         calls = self.folder / "calls"
         return calls.read_text().splitlines() if calls.exists() else []
 

@@ -17,7 +17,7 @@ TAGS = {"Project": "lowlatency-trading", "Environment": "demo", "Name": "trading
 
 @pytest.fixture
 def launch(account: Account) -> dict[str, Any]:
-    """Return those of the module's arguments that describe the host: subnet, instance settings and tags."""
+    """Return the module's arguments that describe a host: subnet, instance settings and tags."""
     ec2 = account("ec2")
     vpc_id = ec2.create_vpc(CidrBlock="10.77.0.0/16")["Vpc"]["VpcId"]
     subnet = ec2.create_subnet(VpcId=vpc_id, CidrBlock="10.77.1.0/24", AvailabilityZone="us-east-1a")["Subnet"]

@@ -1,4 +1,7 @@
-"""Readings of a host are made from the output of programs and from /proc. Without output they are empty."""
+"""Readings are what is read about a host, from the output of programs and from /proc.
+
+When there is no output, the readings are empty.
+"""
 
 from __future__ import annotations
 

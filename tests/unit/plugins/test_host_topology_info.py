@@ -17,7 +17,10 @@ host_topology_info = importlib.import_module(
 
 @pytest.fixture
 def graviton(tmp_path: Path) -> HostTree:
-    """Return the files of a c6g.medium. They follow the kernel's documentation and the EC2 user guide."""
+    """Return a fake host with the kernel's files of an EC2 instance of the type c6g.medium.
+
+    The content of the files follows the kernel's documentation and the EC2 user guide.
+    """
     host = HostTree(tmp_path)
     host.put("/proc/cmdline", "BOOT_IMAGE=/boot/vmlinuz root=UUID=1 console=ttyS0")
     host.put("/sys/devices/system/cpu/isolated", "")

@@ -1,4 +1,4 @@
-"""Unusable inputs are refused, and the message names the variable. Usable inputs are accepted."""
+"""Inputs that cannot be used are refused, and the error message names the variable. Other inputs are accepted."""
 
 from __future__ import annotations
 

@@ -35,9 +35,10 @@ def test_a_type_that_is_not_offered_is_said_with_what_to_do(run_module: RunModul
 
 
 def test_local_and_wavelength_zones_are_left_out(run_module: RunModule, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The names of these zones are in the EC2 user guide, in "Local Zones" and "Wavelength Zones".
+    """The module lists no Local Zones and no Wavelength Zones, although they offer the instance type.
 
-    In alphabetical order, they come before us-east-1a.
+    Their names are in the EC2 user guide, in "Local Zones" and "Wavelength Zones". In alphabetical order, they come
+    before us-east-1a.
     """
     zones = ["us-east-1-bos-1a", "us-east-1-wl1-bos-wlz-1", "us-east-1b", "us-east-1a"]
     kind = {"ProcessorInfo": {"SupportedArchitectures": ["arm64"]}, "VCpuInfo": {"DefaultVCpus": 1}}
@@ -56,9 +57,10 @@ def test_local_and_wavelength_zones_are_left_out(run_module: RunModule, monkeypa
 def test_an_account_on_the_free_plan_is_told_what_it_may_launch(
     run_module: RunModule, monkeypatch: pytest.MonkeyPatch, plan: str, refused: bool
 ) -> None:
-    """The test's answers follow botocore's models of AWS Free Tier (2023-09-07) and of EC2.
+    """An AWS account on the free plan may launch only some instance types.
 
-    No emulator has the service AWS Free Tier.
+    The test's answers follow botocore's models of AWS Free Tier (2023-09-07) and of EC2. No emulator has the service
+    AWS Free Tier.
     """
     processor = {"SupportedArchitectures": ["arm64"]}
     size = {"VCpuInfo": {"DefaultVCpus": 1}, "MemoryInfo": {"SizeInMiB": 2048}}

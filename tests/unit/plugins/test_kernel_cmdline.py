@@ -40,7 +40,7 @@ def command(argv: list[str]) -> tuple[int, str, str]:
 
 
 class BootHost(HostTree):
-    """A fake host. A subclass adds one of the two programs that set boot arguments."""
+    """A fake host without a program that sets boot arguments. Each subclass adds one of the two programs."""
 
     def __init__(self, root: Path, own: str = "console=ttyS0") -> None:
         super().__init__(root)
@@ -320,7 +320,7 @@ def test_a_boot_loader_that_is_gone_after_arguments_were_added_is_named(host: Bo
 
 @pytest.fixture
 def whole(host: BootHost, monkeypatch: pytest.MonkeyPatch) -> BootHost:
-    """Let the module run on this host with its `main` function. It finds only the boot loader's program."""
+    """Let the module's `main` function use this fake host. It finds no program except the boot loader's."""
     host.stand_in(monkeypatch, kernel_cmdline)
 
     def which(name: str, path: str) -> str | None:

@@ -19,10 +19,7 @@ BETA = {"port": 9011, "target_group": "trading-demo-O-beta", "health_path": "/he
 
 @pytest.fixture
 def network(account: Account) -> dict[str, Any]:
-    """Return those of the module's arguments that describe the network.
-
-    The subnet and the security group are new.
-    """
+    """Create a subnet and a security group. Return the module's arguments that describe the network."""
     ec2 = account("ec2")
     vpc_id = ec2.create_vpc(CidrBlock="10.77.0.0/16")["Vpc"]["VpcId"]
     subnet = ec2.create_subnet(VpcId=vpc_id, CidrBlock="10.77.1.0/24", AvailabilityZone="us-east-1a")["Subnet"]

@@ -210,7 +210,7 @@ def test_a_host_without_cards_or_without_ethtool_says_so(host: HostTree, tmp_pat
 
 @pytest.fixture
 def whole(host: HostTree, monkeypatch: pytest.MonkeyPatch) -> HostTree:
-    """Let the module run on this host with its `main` function. It finds only the program ethtool."""
+    """Let the module's `main` function use this fake host. It finds no program except ethtool."""
     host.stand_in(monkeypatch, nic_settings)
 
     def which(name: str, path: str) -> str | None:

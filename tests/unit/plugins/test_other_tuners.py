@@ -1,4 +1,7 @@
-"""The role os_tuning finds other services that tune the host too. It reads systemd's output for this."""
+"""The role os_tuning finds other services that also change the host's tuning.
+
+It reads systemd's output for this.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Modules read the output of programs, in whatever language and encoding it is."""
+"""Modules can read the output of programs in every language and every encoding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""The list of partitions. Each mistake in it is named. Every name, file and port is derived from it."""
+"""The list of a host's partitions, which the user writes.
+
+Each mistake in the list is refused with a message that names it. The names, files and ports of a partition are derived
+from the list.
+"""
 
 from __future__ import annotations
 

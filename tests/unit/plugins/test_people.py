@@ -1,4 +1,4 @@
-"""The list of people is checked before any Linux user is created. The keys in these tests come from ssh-keygen."""
+"""The list of people is checked before any Linux user is created. ssh-keygen makes the keys in these tests."""
 
 from __future__ import annotations
 

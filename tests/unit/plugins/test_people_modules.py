@@ -1,6 +1,7 @@
 """Modules that find the Linux users of people, and tell which of these users must be closed.
 
-An integration test checks on a machine that the sessions of closed users end.
+A user of a person who is no longer in the list must be closed. An integration test checks on a machine that the
+sessions of closed users end.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The module playbook_run runs a playbook as a step of another playbook.
 
-The tests check its time limit, how it ends, what its logs contain, and its inputs.
+The tests check the module's time limit, the end of a run, the content of its logs, and the module's inputs.
 """
 
 from __future__ import annotations

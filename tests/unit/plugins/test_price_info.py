@@ -1,6 +1,7 @@
 """The module price_info returns prices, each with its source and date.
 
-The user's own price has priority. Without one, it asks AWS. When AWS gives no price, it takes the price in a table.
+The user's own price has priority. Without such a price, the module asks AWS. When AWS gives no price, the module takes
+the price in a table.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The module published_info tells whether a host's metrics and log lines reach AWS.
 
-It decides by the age of the newest metrics and log lines.
+For this it reads the age of the newest metrics and log lines that AWS has.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The lines of the readiness checklist.
 
-A line is met without a fault, and failed while its fault exists. It is "not done" when the reading that it needs is
-missing.
+The lines are computed from readings, that is, from what modules have read. Without a fault a line is "met", and with
+its fault it is "failed". It is "not done" when the reading that it needs is missing.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ HOST: Readings = {
 
 
 def judged(plant: Plant | None = None) -> dict[str, dict[str, Any]]:
-    """Judge readings without a fault. Return the lines of the checklist by their ids.
+    """Compute the checklist from readings without a fault. Return its lines by their ids.
 
     `plant` can first add a fault to the readings.
     """
@@ -196,7 +196,10 @@ def test_everything_is_met_where_nothing_is_wrong() -> None:
 
 
 def put(of: str, *path: str, value: Any) -> Plant:
-    """Return a function that sets one value in the readings. `of` is "environment" or "host"."""
+    """Return a function that sets one value in the readings.
+
+    `of` tells whose readings are changed: "environment" or "host". `path` has the keys that lead to the value.
+    """
 
     def plant(environment: Readings, host: Readings) -> None:
         place = environment if of == "environment" else host
@@ -440,7 +443,10 @@ def test_a_host_that_does_not_answer_and_no_host_at_all_are_not_done() -> None:
 
 
 def divided(alpha: dict[str, Any], beta: dict[str, Any], reading: str) -> Plant:
-    """Return a function that replaces the reading `reading` of a host with one engine by readings of two partitions."""
+    """Return a function that turns a host's reading into the reading of a host with two partitions.
+
+    `reading` is the name of the reading. `alpha` and `beta` replace values of the two partitions.
+    """
 
     def plant(_environment: Readings, host: Readings) -> None:
         host[reading] = {"partitions": {"alpha": {**host[reading], **alpha}, "beta": {**host[reading], **beta}}}

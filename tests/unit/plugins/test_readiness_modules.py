@@ -1,6 +1,6 @@
 """Modules that read what the readiness checklist needs.
 
-They test logins, pages, updates, killed units and documents.
+They try a login, request a page, and read about updates, killed units and documents.
 """
 
 from __future__ import annotations
@@ -112,7 +112,10 @@ def test_a_password_that_soupbintcp_cannot_carry_is_refused(run_module: RunModul
 
 def test_who_sends_heartbeats_and_no_answer_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     class Chatty:
-        """A fake connection on which a heartbeat arrives each second, without end. Each advances the test's clock."""
+        """A fake connection that never ends, on which a heartbeat arrives each second.
+
+        Each heartbeat advances the test's clock.
+        """
 
         now_s = 0.0
 

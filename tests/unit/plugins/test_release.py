@@ -74,7 +74,10 @@ def collect(run_module: RunModule, tmp_path: Path) -> Run:
 
 @pytest.fixture
 def at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let `collect` find the wheels of the lock file and the project's pure wheel, without a run of pip for them."""
+    """Let `collect` work without pip: the wheels are already in a directory.
+
+    These are the wheels of the lock file and the project's pure wheel. pip still builds a compiled wheel.
+    """
     directory = tmp_path / "at hand"
     directory.mkdir()
     (directory / PIP_WHEEL.name).symlink_to(PIP_WHEEL)
@@ -100,7 +103,7 @@ def install(run_module: RunModule, tmp_path: Path) -> Run:
 
 @pytest.fixture(scope="session")
 def compiled_pip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return pip's wheel with bytecode added. The bytecode lets pip start in a third of the time."""
+    """Return pip's wheel with bytecode added. With bytecode, pip starts in a third of the time."""
     path = tmp_path_factory.mktemp("pip") / PIP_WHEEL.name
     with zipfile.ZipFile(PIP_WHEEL) as original, zipfile.ZipFile(path, "w") as wheel:
         for member in original.infolist():
@@ -116,9 +119,9 @@ def compiled_pip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def greeter(collect: Run, compiled_pip: Path, tmp_path: Path) -> Run:
-    """Return a function that collects a release of two things: pip, and a program `greet` with this source.
+    """Return a function that collects a release with two parts: pip, and a program `greet`.
 
-    The function returns the release's name and archive.
+    The function gets the program's source. It returns the release's name and archive.
     """
 
     def make(source: str, compiled: str = "") -> dict[str, Any]:
@@ -563,7 +566,7 @@ def test_a_compiled_wheel_that_fails_on_the_host_leaves_the_pure_one_in_force_an
 
 
 def bill(root: Path) -> dict[str, Any]:
-    """Return the bill of materials of the active release. Check that it is valid by CycloneDX's own schema."""
+    """Return the active release's bill of materials, the list of its parts. Check it with CycloneDX's own schema."""
     text = (root / "current/sbom.cdx.json").read_text(encoding="utf-8")
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
     read: dict[str, Any] = json.loads(text)

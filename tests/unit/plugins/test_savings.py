@@ -1,6 +1,6 @@
-"""What a deployment costs, and what could be saved.
+"""What a deployment costs, and what the user could save.
 
-The module reads how much the CPUs are used, and AWS's bill. Stubs answer for AWS.
+The module reads how busy the CPUs are, and it reads AWS's bill. Stubs answer for AWS.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def use(highest: float, hours: int = 336) -> dict[str, Any]:
 
 
 def suggested(uses: dict[str, dict[str, Any]], limits: dict[str, Any] = LIMITS, **about: Any) -> dict[str, float]:
-    """Return a dictionary of suggestions in their order: the name of each, and its saving in USD."""
+    """Return the suggestions to save money, in their order: the name of each, and its saving in USD."""
     return {one["name"]: one["usd"] for one in cost_suggestions(uses, {**ABOUT, **about}, limits)}
 
 

@@ -1,6 +1,6 @@
 """The module service_quota_info reads how much of each quota is free.
 
-When too little is free, it fails and names the variable to change.
+When too little is free, the module fails and names the variable to change.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def assigned(tree: ast.Module, name: str) -> str:
 
 
 def names(tree: ast.Module) -> set[str]:
-    """Return two kinds of names: of functions and methods that the module defines, and of what it imports."""
+    """Return the names of all functions and methods that a module defines, and all names that it imports."""
     found = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
     imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
     return found | {alias.asname or alias.name for node in imports for alias in node.names}

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture
 def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return a list. The warnings that Ansible would show are added to it."""
+    """Return a list to which each warning is added that Ansible would show."""
     said: list[str] = []
     monkeypatch.setattr(Display, "warning", lambda _self, text: said.append(text))
     return said

@@ -139,9 +139,9 @@ def test_by_default_disturbed_time_counts(load: dict[str, Any]) -> None:
 
 @pytest.fixture
 def aside(load: dict[str, Any]) -> dict[str, Any]:
-    """Return a load in which the disturbed slices are set aside.
+    """Change the result of a load, so that its disturbed slices are set aside. Return the result.
 
-    In its whole time, it misses targets. In its undisturbed time, it meets them.
+    In the whole time of the load, targets are missed. In the undisturbed time, they are met.
     """
     load["disturbed"] = "set_aside"
     load["figures"].update(latencies(MISSING_US, MISSING_US, ON_TIME_US), disturbance=disturbance(150, 50))

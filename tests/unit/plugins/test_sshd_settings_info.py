@@ -1,4 +1,4 @@
-"""The module sshd_settings_info reads the settings that an SSH server reports, and compares them with wanted ones."""
+"""The module sshd_settings_info compares the settings that an SSH server reports with the wanted settings."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A certificate that clients would not accept is refused before anything on a host changes.
 
-The same is done with a key file that other users can read.
+A key file that other users can read is also refused.
 """
 
 from __future__ import annotations
@@ -93,7 +93,10 @@ def test_a_key_that_others_may_read_is_refused_with_the_way_out(tmp_path: Path, 
     ("days", "problems", "warnings"), [(-1, 1, 0), (0.5, 0, 1), (29, 0, 1), (31, 0, 0), (-400, 0, 0)]
 )
 def test_expired_is_refused_and_less_than_30_days_are_warned_of(days: float, problems: int, warnings: int) -> None:
-    """In the case with -400, the time is before the beginning of the certificate's validity."""
+    """An expired certificate is refused. The module warns when a certificate expires in less than 30 days.
+
+    In the case with -400, the time is before the beginning of the certificate's validity.
+    """
     ends = PAIR.certificate.not_valid_after_utc
     at = ends - timedelta(days=days) if days > -400 else PAIR.certificate.not_valid_before_utc - timedelta(days=1)
     found = material(given(), at)

@@ -16,7 +16,7 @@ RunModule = Callable[..., dict[str, Any]]
 
 
 class Ill(BaseHTTPRequestHandler):
-    """Handles the requests of a server. The first two answers report a fault, and the later ones do not."""
+    """Answers a server's requests. The first two answers report a fault, and all later answers report none."""
 
     answers = 0
 

@@ -24,7 +24,7 @@ BOUNDS = {"minimum_mib": None, "maximum_mib": None}
 
 
 def gated(name: str, value: str) -> dict[str, str]:
-    """Return what the role does with one setting of a user in os_tuning_sysctl.
+    """Return what the role does with one setting that a user gives in os_tuning_sysctl.
 
     The key is the outcome, such as "refused". The value is the reason.
     """

@@ -52,7 +52,7 @@ def test_pairs_needed_are_the_fewest_that_can_reach_a_verdict() -> None:
 
 
 def resampled(lot: random.Random, effect: float = 1.0) -> dict[str, list[tuple[float, float]]]:
-    """Return pairs of figures for each metric. They are drawn at random from recorded runs.
+    """Return pairs of figures for each metric, drawn at random from recorded runs.
 
     In the recorded runs, a tuning profile was compared with itself. For all metrics, the figures of a pair come from
     the same two runs.

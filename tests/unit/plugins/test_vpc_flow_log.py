@@ -1,6 +1,7 @@
 """The module vpc_flow_log keeps exactly one flow log for a log group.
 
-EC2 cannot change some settings of a flow log. Then the module replaces it. It reports when AWS refuses a request.
+EC2 cannot change some settings of a flow log. To change such a setting, the module replaces the flow log. When AWS
+refuses a request, the module reports this.
 """
 
 from __future__ import annotations

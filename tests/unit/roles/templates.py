@@ -95,9 +95,9 @@ def _variables(role: Path) -> dict[str, Any]:
 
 
 def _answer() -> None:
-    """Render a template for each line of standard input.
+    """For each line of standard input, render a template and print the answer.
 
-    A line has the template, its role and variables. Print two texts as an answer: the result, and an error message.
+    A line has the template, its role and variables. The answer has two texts: the result, and an error message.
     """
     from ansible.parsing.dataloader import DataLoader
     from ansible.plugins.loader import init_plugin_loader

@@ -1,4 +1,4 @@
-"""The claims that an acceptance run checks.
+"""The claims that an acceptance run checks. An acceptance run is a run of playbooks/acceptance.yml.
 
 Each claim has an expectation about a step of the run. Each step has a playbook.
 """

@@ -1,6 +1,6 @@
 """The role writes a configuration for the CloudWatch agent. The agent's own schema accepts it.
 
-With it, the agent collects exactly the metrics that files/metrics.yml lists for the agent.
+With this configuration, the agent collects exactly the metrics that files/metrics.yml lists for the agent.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a host of an Auto Scaling group does at its first boot.
 
-The tests run its script. Fake answers of AWS can change from one call to the next.
+The tests run the script that the host runs. AWS's answers are fakes, which can change from one call to the next.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ def settings(tmp_path: Path) -> dict[str, Any]:
 
 
 def answers(refuse: Callable[[str], None], roles: list[str]) -> tuple[list[str], Callable[..., str]]:
-    """Return a list and a fake of the script's function `fetch`.
+    """Return an empty list, and a fake of the script's function `fetch`, which sends requests to AWS.
 
-    The fake adds the name of each action of AWS to the list. Before each action it calls `refuse`.
+    The fake adds the name of each requested action to the list. Then it calls `refuse`, which can raise an exception.
     """
     asked: list[str] = []
     attached: list[str] = []

@@ -1,6 +1,6 @@
 """In the environment's bucket, a host may only put new objects, and only below its own name.
 
-This is also true when another policy gives the host more rights.
+This limit holds even when another policy gives the host more rights.
 """
 
 from __future__ import annotations

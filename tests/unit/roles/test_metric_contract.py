@@ -48,7 +48,7 @@ def dashboard() -> dict[str, Any]:
 
 
 def published(namespace: str) -> dict[str, set[str]]:
-    """Return the metrics of a namespace by name. The value is the set of statistics that make sense for the metric."""
+    """Return the metrics of a namespace by name. The value is the set of statistics that the metric can have."""
     if namespace == "AWS/EC2":
         return EC2_METRICS
     assert namespace == CONTRACT["namespace"]

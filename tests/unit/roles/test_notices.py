@@ -1,7 +1,8 @@
 """When the alarms send notices.
 
-They send none while a host is being set up. If the host then stays silent, they send one after some minutes. Later they
-send notices at once. CloudWatch evaluates alarms in an unknown order, so each test runs with two orders.
+They send no notice while a host is being set up. If the host then sends no metrics, they send a notice after some
+minutes. Later, when a host has been healthy before, they send notices at once. CloudWatch evaluates alarms in an
+unknown order, so each test runs with two orders.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def watch(request: pytest.FixtureRequest) -> Watch:
 
 
 def live(watch: Watch, minutes: int, data: dict[str, float]) -> list[Notice]:
-    """Let `minutes` minutes pass, each with these data. Return the notices that were sent in this time."""
+    """Let `minutes` minutes pass, each with these data. Return the notices that the alarms sent in this time."""
     before = len(watch.notices)
     for _ in range(minutes):
         watch.pass_minute(data)

@@ -1,7 +1,7 @@
-"""The deployer's IAM policies allow every call that is needed and nothing else. They are small enough to attach.
+"""The deployer's IAM policies allow every call that is needed and nothing else. They are small enough for AWS.
 
-tests/iam/calls.json has the calls of an environment's whole life. The tests in tests/integration/aws have recorded
-them. They also check the calls of each new run.
+tests/iam/calls.json lists the permissions that all calls need, from an environment's plan to its removal. Tests in
+tests/integration/aws have recorded these calls, and check the calls of each new run against the policies.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ BY_EBS = {"kms:ViaService": "ec2.us-east-1.amazonaws.com"}
 
 
 def judge(need: Need, policies: tuple[str, ...], taken_away: str = "") -> bool:
-    """Return whether these policies allow the need. First remove the action `taken_away` from them."""
+    """Return whether these policies allow what a call needs, when the action `taken_away` is removed from them."""
     statements = [one for name in policies for one in documents.statements(name)]
     return allowed(need, documents.without(taken_away, statements))
 

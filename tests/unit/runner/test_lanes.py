@@ -1,6 +1,6 @@
-"""Lanes, which are lists of parts of the tests, run at the same time. Measurements run alone.
+"""Lanes, which are lists of parts of the tests, run at the same time. Parts that measure run alone.
 
-No process is left after a success, after a failure, and after Ctrl-C.
+When the run succeeds, fails or is stopped with Ctrl-C, no process is left.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The report about a part of the tests has counts and times. After a failure, it has the lines that show the cause."""
+"""The report about a part of the tests has counts and times.
+
+After a failure, it also has the lines of the log that show the cause.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ def test_is_left_out(): ...
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, Path, Path]:
-    """Run pytest on a file in which each test has another result.
+    """Run pytest on a file in which each test has a different result.
 
     Return pytest's exit status, the path of its log, and the path of its report.
     """

@@ -1,6 +1,6 @@
-"""Some tests continue from the state that the previous test left.
+"""In some files, each test continues from the state that the previous test left.
 
-They run in the order of their file, from the first test on.
+The tests of such a file run in the order of the file, from the first test on.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ CHECK = {
 
 
 class StandIn:
-    """A fake router and HAProxy in one. It records calls, and returns the values that a test sets."""
+    """A fake that replaces both the router and HAProxy. It records calls, and returns the values that a test sets."""
 
     netns = ""
 
@@ -78,7 +78,7 @@ class StandIn:
 
 
 class Machines(NoMachines):
-    """A fake of the sandbox's thread that runs machines. It has only what load balancers need."""
+    """A fake of the sandbox's thread that runs machines. It has only the parts that load balancers need."""
 
     def __init__(self, kept: Balancers) -> None:
         self._kept = kept

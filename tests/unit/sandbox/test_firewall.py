@@ -14,7 +14,10 @@ def guarded(
 
 
 def ingress_lines(*rules: Rule) -> list[str]:
-    """Return the lines of a machine's firewall chain. It decides which packets reach a machine with these rules."""
+    """Return the lines of the firewall chain for a machine whose security group has these rules.
+
+    This chain decides which packets reach the machine.
+    """
     lines = [line.strip() for line in render([guarded("vm-1", ingress=rules)]).splitlines()]
     start = lines.index("chain to-vm-1 {")
     return lines[start + 1 : lines.index("}", start)]

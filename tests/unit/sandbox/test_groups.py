@@ -1,6 +1,6 @@
 """The Auto Scaling groups of the sandbox, without machines.
 
-They replace dead instances, wait for lifecycle hooks, and refresh their instances.
+The groups replace dead instances, wait for lifecycle hooks, and refresh their instances.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ HOOK = "mounted"
 class Quiet(Watcher):
     """A watcher that runs no thread.
 
-    A `Watcher` is normally a thread that compares groups with their instances. Here the test makes the comparison.
+    A `Watcher` is normally a thread that compares groups with their instances. Here the test starts each comparison.
     """
 
     begun = 0

@@ -22,7 +22,7 @@ needs_haproxy = pytest.mark.skipif(not shutil.which("haproxy"), reason="needs ha
 
 
 class Named:
-    """A server at a loopback port. It answers every request with its own name."""
+    """A server at a loopback port. It answers every request with the name that it was given."""
 
     def __init__(self, name: str) -> None:
         self.name = name

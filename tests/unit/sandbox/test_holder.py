@@ -15,9 +15,9 @@ from embedded_ec2.state import Running, Sandbox
 
 @pytest.fixture
 def held(tmp_path: Path) -> Sandbox:
-    """Return a running sandbox that belongs to another checkout.
+    """Return a running sandbox that belongs to another checkout of this repository.
 
-    It is recorded as running in this process.
+    Its files name the process of this test as the sandbox's process.
     """
     sandbox = Sandbox("a", tmp_path / "state/a")
     sandbox.directory.mkdir(parents=True)

@@ -39,7 +39,7 @@ echo "E: no Release file"; exit 100
 
 @pytest.fixture
 def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Replace mmdebstrap by a script. Return the file in which the script records its arguments."""
+    """Replace mmdebstrap by a script. Return the file to which the script writes its arguments."""
     program, asked, keyring = tmp_path / "bin/mmdebstrap", tmp_path / "asked", tmp_path / "keyring"
     program.parent.mkdir()
     program.write_text(MMDEBSTRAP)

@@ -36,7 +36,7 @@ def test_another_system_than_linux_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 def up(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], object]:
     """Return a function that starts a sandbox in a directory.
 
-    All other checks succeed. The sandbox's process ends at once.
+    The checks that other tests cover succeed. The sandbox's process is not started.
     """
     monkeypatch.setattr(preflight, "require_machines_possible", lambda **_options: None)
     monkeypatch.setattr(lifecycle, "ensure_image", lambda *_arguments: Path("/nowhere"))
@@ -55,7 +55,7 @@ def test_a_full_disk_is_named_before_a_machine_writes_to_it(
 
 @pytest.fixture
 def overlay(tmp_path: Path) -> Iterator[Path]:
-    """Mount an overlay file system and yield its directory. A container's own disk has such a file system."""
+    """Mount a file system of the type overlay and yield its directory. A container's own disk has this type."""
     if os.geteuid() != 0:
         pytest.skip("mounting needs root; `sudo -E scripts/test` runs this test")
     parts = [tmp_path / name for name in ("lower", "upper", "work", "root")]

@@ -1,4 +1,4 @@
-"""A process is recognized correctly, whatever name it gives itself."""
+"""The sandbox recognizes its processes correctly, whatever names they give themselves."""
 
 import os
 import subprocess

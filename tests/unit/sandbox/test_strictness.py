@@ -1,6 +1,6 @@
-"""The sandbox's API refuses and deletes the same things as AWS.
+"""The sandbox's API refuses what AWS refuses, and deletes what AWS deletes.
 
-Without the sandbox's patches, moto would accept some of our mistakes.
+Without the sandbox's patches, moto would accept some calls that AWS refuses.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Runs schemathesis, which makes requests from the schema at /api and sends them to telemetry.
+"""Runs the program schemathesis. It makes requests from the schema at /api and sends them to telemetry.
 
-First, more headers and parameters are added to the schema.
+First, this program adds more headers and parameters to the schema.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ NO_AUTHORITIES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 class Publisher:
     """Writes the engine's state to shared memory.
 
-    Its methods take the names of counters and gauges, which have only positions in the state.
+    Its methods take the names of counters and gauges. In the state itself, these numbers have no names, only positions.
     """
 
     def __init__(self, path: Path) -> None:
@@ -105,7 +105,7 @@ def config_file(tmp_path: Path, state_path: Path, slo_path: Path) -> Path:
 
 @pytest.fixture
 def engine_that_died(state_path: Path) -> None:
-    """Leave a state whose writing process has ended without the mark of a normal end."""
+    """Write the state of an engine whose process has ended, without the mark of a normal end."""
     script = "import sys; from pathlib import Path; from trading_engine.published.shm import StateWriter\n"
     script += "StateWriter(Path(sys.argv[1]), '1.2.3', 'os')"
     subprocess.run([sys.executable, "-c", script, str(state_path)], check=True)

@@ -50,7 +50,7 @@ class Target:
 
     @property
     def held_blocks(self) -> int:
-        """The number of memory blocks that Python uses. A leak increases this number. Fragmentation does not."""
+        """The number of memory blocks that Python uses. A leak increases it, and fragmentation of memory does not."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write("\n")
@@ -84,7 +84,7 @@ def started(directory: Path) -> Iterator[Target]:
 
 
 def publish(writer: StateWriter) -> None:
-    """Publish the state again and again, as a running engine does. /health therefore answers 200."""
+    """Publish the engine's state repeatedly, as a running engine does. /health therefore answers 200."""
     while True:
         writer.publish([], [], [])
         time.sleep(0.2)

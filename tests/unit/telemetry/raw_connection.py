@@ -1,4 +1,4 @@
-"""A connection to telemetry on which a test can send any bytes. Every answer must be HTTP."""
+"""A connection to telemetry on which a test can send any bytes. Every answer of telemetry must be HTTP."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ GIVEN_UP = 0
 
 
 def asked(port: int, token: str, request: bytes) -> tuple[int, int]:
-    """Send the request. If the connection stays open, send a request for /api on it as well. Return both statuses.
+    """Send the request, and then a request for /api on the same connection. Return the status of both answers.
 
-    If the connection does not stay open, the second status is 200. Raises TimeoutError for a request that hangs. Raises
-    HTTPException for an answer that is not HTTP.
+    If the connection does not stay open after the first answer, the second status is 200. Raise TimeoutError for a
+    request that hangs. Raise HTTPException for an answer that is not HTTP.
     """
     status = following = GIVEN_UP
     with Raw(port) as connection, contextlib.suppress(RemoteDisconnected, ConnectionResetError):

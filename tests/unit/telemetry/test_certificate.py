@@ -1,6 +1,6 @@
-"""Telemetry reads when a certificate ends, and finds the same time as openssl.
+"""Telemetry reads the time at which a certificate expires, and finds the same time as openssl.
 
-When a certificate or key is unusable, the message names it.
+When a certificate or key cannot be used, the error message names it.
 """
 
 import subprocess
@@ -146,7 +146,7 @@ def test_a_key_with_a_password_is_refused(make: Made, tmp_path: Path) -> None:
 def checked(
     engine: Publisher, state_path: Path, monkeypatch: pytest.MonkeyPatch, certificates: Certificates, days: float
 ) -> tuple[Check, dict[str, float]]:
-    """Return what telemetry would report `days` days from now.
+    """Return what telemetry would report about certificates when the clock shows `days` days from now.
 
     The first value is the check of the certificates in /health. The second value comes from /metrics. For each
     certificate file, it has the time at which the certificate ends, in seconds since 1970.

@@ -1,4 +1,4 @@
-"""Telemetry's command. It reports wrong input in one line, and it runs as a service of systemd."""
+"""Telemetry's command reports wrong input in one line, and it can run as a service of systemd."""
 
 import http.client
 import json
@@ -73,7 +73,10 @@ def test_the_check_refuses_an_address_of_another_machine(run: Run, config_file: 
 
 
 def test_a_credential_of_the_unit_need_not_be_there_for_the_check(run: Run, config_file: Path, tmp_path: Path) -> None:
-    """A credential of a unit exists only while the unit runs. A file in another place must exist at the check."""
+    """The command check-config accepts a missing file only if it is a credential of a systemd unit.
+
+    Such a file exists only while the unit runs. A file in any other place must exist.
+    """
     text = config_file.read_text()
     config_file.write_text(f'{text}[access]\ntoken_file = "/run/credentials/no-such.service/telemetry.token"\n')
     assert run("check-config", config_file).returncode == 0

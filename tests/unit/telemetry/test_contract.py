@@ -1,6 +1,6 @@
 """Telemetry gives Prometheus and CloudWatch exactly the metrics in files/metrics.yml.
 
-This file is generated from telemetry's catalogue of metrics.
+files/metrics.yml is generated from telemetry's catalogue of metrics.
 """
 
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""The role telemetry writes a configuration that the programs accept. Its units may read the clock."""
+"""The role telemetry writes a configuration that telemetry's programs accept.
+
+The systemd units of these programs may read the clock.
+"""
 
 import shutil
 import subprocess

@@ -1,4 +1,7 @@
-"""The page of many hosts. It reads a real telemetry service, and hosts that answer late, wrongly or never."""
+"""The page of many hosts.
+
+Its service reads a real telemetry service, and hosts that answer late, wrongly or never.
+"""
 
 from __future__ import annotations
 
@@ -295,8 +298,7 @@ def test_what_no_browser_could_read_is_replaced_and_cut(monkeypatch: pytest.Monk
 class Many:
     """A fake host with the partitions p0, p1, …
 
-    `odd` has answers that replace the normal answers of some partitions. A partition with the answer None never
-    answers.
+    `odd` replaces the normal answers of some partitions. A partition whose answer is None never answers.
     """
 
     partitions: int
@@ -473,10 +475,10 @@ def test_the_page_is_for_who_has_the_token_and_has_every_host(
 def test_a_login_to_the_page_of_many_hosts_leaves_that_to_a_host_as_it_is(
     engine: Publisher, config_file: Path, token_file: Path, fleet_file: Callable[[int], Path]
 ) -> None:
-    """Browsers use the same cookies for all ports of an address.
+    """After a login to the page of many hosts, the login to a host's own page is still valid.
 
-    The page of many hosts and the page of a host can have the same address. Their cookies therefore need different
-    names.
+    Browsers use the same cookies for all ports of an address. The two pages can have the same address, so their cookies
+    need different names.
     """
     other = "another-correct-horse"
     token_file.with_name("host.token").write_text(other)

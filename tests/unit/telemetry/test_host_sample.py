@@ -1,4 +1,4 @@
-"""The host's figures are read from files of the kernel. Names in these files can contain any character."""
+"""Telemetry reads the host's figures from files of the kernel. Names in these files can contain any character."""
 
 from pathlib import Path
 

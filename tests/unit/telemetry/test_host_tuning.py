@@ -1,4 +1,4 @@
-"""Telemetry reads the report that the role os_tuning has left on the host.
+"""Telemetry reads the report that the role os_tuning has written on the host.
 
 It also reads whether the host must still be rebooted.
 """

@@ -1,4 +1,7 @@
-"""A window is the difference between two published states of the same engine process."""
+"""The observer compares two published states of the same engine process.
+
+The difference between the two states is called a window.
+"""
 
 import time
 from pathlib import Path

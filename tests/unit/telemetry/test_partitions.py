@@ -1,6 +1,6 @@
-"""Telemetry of a host with several engines names each of them by its partition.
+"""On a host with several engines, telemetry names each engine by its partition.
 
-On a host without partitions it shows no such name.
+On a host without partitions, it shows no such name.
 """
 
 from __future__ import annotations
@@ -58,7 +58,10 @@ def table(name: str, path: Path | str) -> str:
 
 @pytest.fixture
 def config_file(tmp_path: Path, slo_path: Path) -> Path:
-    """Return the configuration of a host with the partitions alpha and beta. The fixture `client` also uses it."""
+    """Return the configuration file of a host with the partitions alpha and beta.
+
+    The fixture `client` also uses this file.
+    """
     path = tmp_path / "telemetry.toml"
     partitions = "".join(table(name, tmp_path / f"{name}.shm") for name in ("alpha", "beta"))
     path.write_text(f'{partitions}[http]\naddress = "127.0.0.1"\n[slo]\nfile = "{slo_path}"\n')
@@ -263,7 +266,11 @@ def test_partitions_that_cannot_be_are_named(tmp_path: Path, text: str, message:
 def test_cloudwatch_gets_the_worst_of_the_partitions_under_the_names_that_the_alarms_know(
     alpha: Publisher, beta: Publisher, tmp_path: Path, alphas: int, betas: int, sent_us: int
 ) -> None:
-    """Alarms ignore the p99 of fewer than 1,000 orders. A partition with so few counts only if all have so few."""
+    """CloudWatch gets one value of each metric: the worst value of all partitions.
+
+    Alarms ignore the p99 of fewer than 1,000 orders. The p99 of a partition with fewer orders is therefore sent only if
+    all partitions have fewer.
+    """
     engines = []
     for name, publisher, latency_us, count, left_s in (
         ("alpha", alpha, 2500.0, alphas, 50),

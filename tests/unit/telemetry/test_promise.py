@@ -1,4 +1,7 @@
-"""The promise is judged by two figures: the latency of clients' orders, and the canary's. The worse one counts."""
+"""Two latencies decide whether the host keeps its promise: of clients' orders, and of the canary's orders.
+
+The canary is a client inside of the engine. The worse of the two latencies counts.
+"""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
 """Proxies in front of telemetry tell it the addresses of clients.
 
-The service ignores proxies that environment variables name.
+Environment variables can also name proxies. The service ignores these.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ PROXY, STRANGER = "10.1.2.3", "10.9.9.9"
 
 
 def asked(config_file: Path, through: str, *forwarded: str) -> list[int]:
-    """Send a request for each client address in `forwarded`, and return their statuses.
+    """Send a request for each client address in `forwarded`, and return the status of each answer.
 
     All requests come through a proxy with the address `through`.
     """

@@ -1,4 +1,4 @@
-"""The data that telemetry's publisher sends to CloudWatch, and what it does while CloudWatch is unreachable.
+"""The data that telemetry's publisher sends to CloudWatch, and what happens while CloudWatch is unreachable.
 
 An emulator replaces AWS.
 """
@@ -244,9 +244,9 @@ HOUR_S = 3600.0
 def test_a_wall_clock_that_is_set_silences_nothing(
     config_file: Path, monkeypatch: pytest.MonkeyPatch, step_s: float
 ) -> None:
-    """The test sets the clocks, and no wait takes real time.
+    """After the wall clock was set, the publisher still sends every 10 s.
 
-    Five minutes pass, in which the publisher sends every 10 s.
+    In this test, five minutes pass. The test sets the clocks, so no wait takes real time.
     """
     clock = {"monotonic": 1000.0, "ahead": 1_800_000_000.0}
     sent: list[float] = []

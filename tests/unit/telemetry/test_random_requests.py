@@ -1,6 +1,6 @@
-"""Whatever a client sends, the status of the answer is below 500. The service also answers the next request.
+"""Telemetry answers every request with a status below 500, whatever bytes a client sends.
 
-`scripts/prove http` tests the same for an hour.
+The service also answers the next request. `scripts/prove http` tests the same for an hour.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The firewall counts the packets that it refuses. A timer of root writes these numbers to a file.
 
-Telemetry reads them from the file.
+Telemetry reads the numbers from this file.
 """
 
 import os

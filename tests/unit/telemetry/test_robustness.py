@@ -25,7 +25,7 @@ Connect = Callable[[], socket.socket]
 
 @pytest.fixture
 def connect(client: httpx.Client, request: pytest.FixtureRequest) -> Connect:
-    """Return a function that connects to the service, for any bytes.
+    """Return a function that opens a connection to the service, on which a test can send any bytes.
 
     At the end of the test, all connections are closed.
     """
@@ -110,7 +110,10 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_who_takes_nothing_of_what_was_asked_for_is_given_up(
     client: httpx.Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Without a limit, the kernel would keep a connection for ever if the client reads nothing."""
+    """When a client reads none of its answers, the service closes the connection after a limit.
+
+    Without this limit, the kernel would keep the connection for ever.
+    """
     client.get("/health")
     before = len(os.listdir("/proc/self/fd"))
     with socket.socket() as one:
