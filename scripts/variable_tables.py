@@ -90,7 +90,7 @@ def all_variables(roles: list[Path]) -> str:
     lines += ["## Shared variables", ""]
     lines += [
         "A shared variable sets several inputs of roles. The description of each such input names the shared",
-        "variable. An input that you also set by its own name keeps its own value.",
+        "variable. If you also set an input by its own name, the role uses that value.",
         "",
     ]
     # The first role that uses a shared variable describes it. The role `acceptance` comes last, because it only uses
@@ -133,13 +133,13 @@ def shared_variables(roles: list[Path]) -> str:
                 if shared.startswith("trading_engine_"):
                     continue
                 followers.setdefault(shared, []).append(f"`{name}`")
-                sentence = re.compile(rf" Shared variable `{shared}`(, which must be given)?\.")
+                sentence = re.compile(rf" The shared variable `{shared}`(, which must be given,)? sets this input\.")
                 found = sentence.search(meaning)
                 if shared not in meanings or (found and shared not in said):
-                    meanings[shared] = sentence.sub(" Must be given." if found and found[1] else "", meaning)
+                    meanings[shared] = sentence.sub(" It must be given." if found and found[1] else "", meaning)
                 if found:
                     said.add(shared)
-    lines = ["| variable | meaning | followed by |", "|---|---|---|"]
+    lines = ["| variable | meaning | inputs that it sets |", "|---|---|---|"]
     lines += [f"| `{name}` | {meanings[name]} | {', '.join(users)} |" for name, users in sorted(followers.items())]
     return "\n".join(lines)
 
