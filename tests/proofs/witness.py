@@ -1,8 +1,8 @@
 """Checks that the witness does not take a program's load for a disturbance of the machine.
 
-The witness is a thread that detects when its CPU was taken away or slowed. With a load, it may not mark more time as
-disturbed than without one. No more of the measurement may be set aside either. Runs with and without the load come in
-pairs, in random order. The statistics are those of the tuning benchmark.
+The witness is a thread that detects when its CPU was taken away or slowed. With a load, it must not mark more time as
+disturbed than without a load. Also, the measurement must not set aside more slices. Runs with and without the
+load come in pairs, in random order. The statistics are those of the tuning benchmark.
 """
 
 from __future__ import annotations

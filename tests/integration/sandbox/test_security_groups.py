@@ -1,4 +1,4 @@
-"""A machine's security groups decide who can reach it: this machine, or another machine of the sandbox."""
+"""Security groups decide who can reach a sandbox machine: the computer that runs the tests, or another machine."""
 
 from typing import Any
 

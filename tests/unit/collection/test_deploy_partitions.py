@@ -74,10 +74,11 @@ def written(tasks: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
 def machine(
     folder: Path, name: str, failing: str, left: str, ahead: tuple[str, ...] = (), **links: str
 ) -> dict[str, Any]:
-    """Return the variables of a host to which the release is deployed, and make the host's links to releases.
+    """Create the release links of a simulated host, and return the host's variables for a deployment.
 
-    When the engine `failing` fails, the link `current` leads to the release `left`. The engines in `ahead` already run
-    the new release. `links` are further links, each with the release to which it leads before the deployment.
+    The deployment of the engine `failing` fails. After that, the link `current` points to the release `left`. The
+    engines in `ahead` already run the new release. `links` are further links: link's name → its release before the
+    deployment.
     """
     (folder / name).mkdir()
     links = {"current": NEW if ahead else OLD, **links}

@@ -27,7 +27,7 @@ Client = Callable[[str], Any]
 def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     """Yield a function that returns a boto3 client for a service.
 
-    The clients use an empty AWS account in this process.
+    All clients use an empty emulated AWS account inside the test process.
     """
     for patch in (ec2_addresses, ec2_deletions, ec2_metadata_tags, sns_subscriptions):
         patch.install(Hooks())
