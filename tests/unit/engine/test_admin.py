@@ -10,7 +10,6 @@ import socket
 import stat
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +19,6 @@ from typing import Any, cast
 import pytest
 from trading_engine.engine import Engine
 from trading_engine.process import admin as process_admin
-from trading_engine.process import tools
 from trading_engine.process.admin import Admin, AdminError, AdminProtocol, ask
 from trading_engine.process.visitors import Visitors
 from trading_engine.storage import journal
@@ -51,15 +49,7 @@ def admin(engine: EngineProcess, *asked: str) -> tuple[int, str]:
 
 
 def bust(engine: EngineProcess, match: int) -> tuple[int, str]:
-    """Bust a trade, that is, cancel a trade that has happened.
-
-    First wait until both replies about the trade are in the engine's files, because the command looks for them there.
-    The engine writes these files a moment after it has sent the replies.
-    """
-    end = time.monotonic() + DEADLINE_S
-    while len(tools.parties_of(engine.directory / "journal", match)) < 2:
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    """Bust a trade, that is, cancel a trade that has happened."""
     return admin(engine, "bust", str(match))
 
 

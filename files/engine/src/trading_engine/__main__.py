@@ -269,6 +269,8 @@ def _admin(options: argparse.Namespace) -> int:
     if options.command == "bust":
         if not options.name.isdigit():
             raise UserError(f"bust needs a match number, not {options.name!r}")
+        # The parties are found in the files of replies, and the engine writes these a moment after the trade.
+        admin.ask(settings.admin_socket, {"command": "write-replies"})
         parties = tools.parties_of(settings.journal.directory, int(options.name))
         if not parties:
             raise UserError(f"no kept reply of this session has match {options.name}")

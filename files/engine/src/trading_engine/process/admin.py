@@ -97,6 +97,8 @@ class Admin:
                 self._engine.cancellations.of_account(account.number)
         elif command == "bust":
             self._submit({"do": "bust", **_bust_of(request, self._engine)})
+        elif command == "write-replies":
+            self._write_replies()
         elif command in ("close-entry", "open-entry"):
             self._set_entry(command == "open-entry")
         elif command == "next-day":
@@ -141,6 +143,14 @@ class Admin:
                 self._engine.close_entry()
         except OSError as error:
             raise AdminError(f"{self._engine.closed_file}: {error.strerror}") from error
+
+    def _write_replies(self) -> None:
+        """Write all replies to their files, so that the caller finds the newest ones there."""
+        try:
+            self._engine.outbox.flush_replies(len(self._engine.core.by_number))
+        except OSError as error:
+            self._engine.fail(f"reply log: {error}")
+            raise AdminError(f"the engine has failed ({self._engine.failure}); restart it") from error
 
     def _check_next_day(self) -> None:
         try:

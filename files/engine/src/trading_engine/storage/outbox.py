@@ -139,12 +139,12 @@ class Outbox:
         """Write the market data that was added to the log into the log's file. Raises OSError when that fails."""
         self._itch.flush()
 
-    def flush_replies(self) -> None:
-        """Write the added replies of some accounts to their files, at most _LOGS_A_FLUSH accounts in one call.
+    def flush_replies(self, accounts: int = _LOGS_A_FLUSH) -> None:
+        """Write the added replies of at most this number of accounts to their files.
 
         Call this several times a second. Raises OSError when a file cannot be written.
         """
-        for number in list(self._dirty)[:_LOGS_A_FLUSH]:
+        for number in list(self._dirty)[:accounts]:
             del self._dirty[number]
             log = self._logs[number]
             log.flush()
