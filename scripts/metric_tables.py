@@ -20,7 +20,8 @@ END = "# End of what scripts/docs makes.\n"
 HEAD = """# Metrics
 
 `scripts/docs` makes this page from the catalogue
-(`files/engine/src/trading_engine/published/catalogue.py`). On a host with
+(`files/engine/src/trading_engine/published/catalogue.py`) and from telemetry's own metrics
+(`files/engine/src/trading_telemetry/metrics.py`). On a host with
 [partitions](telemetry.md#partitions) these metrics also have the label `partition`, except those of
 the host. `/metrics` also has the metrics `process_*` and `python_*`, which come from Prometheus'
 own library. They describe the telemetry process and never have that label.
