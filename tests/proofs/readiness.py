@@ -131,7 +131,9 @@ def _watch_certificate(host: Host, days: int) -> None:
 
 
 def _run_chrony(host: Host, offset_s: float) -> None:
-    source = ("local stratum 1", "allow 127.0.0.1", "port 11123", "bindaddress 127.0.0.1", "cmdport 0")
+    # Without a socket of its own, the source would sometimes take the usual one, at which chronyc asks.
+    apart = ("cmdport 0", "bindcmdaddress /run/chrony/proof-source.sock")
+    source = ("local stratum 1", "allow 127.0.0.1", "port 11123", "bindaddress 127.0.0.1", *apart)
     clock = (f"server 127.0.0.1 port 11123 offset {offset_s} minpoll -2 maxpoll -2 iburst", "port 0")
     for name, lines in {"source": source, "clock": clock}.items():
         text = shlex.quote("\n".join([*lines, f"pidfile /run/proof-{name}.pid"]))
