@@ -42,6 +42,8 @@ def given(*names: str, **more: Any) -> dict[str, Any]:
         "trading_backup": "none",
         "trading_budget_usd": 200,
         "trading_client_cidrs": ["203.0.113.0/28"],
+        "aws_network_ipv6": "true",
+        "trading_operator_ipv6_cidrs": ["2001:db8:9::/64"],
         "trading_engine_symbols": [{"name": symbol, "reference_price": "1.00"} for symbol in traded],
         "trading_partitions": [
             {"name": name, "symbols": SYMBOLS[name], "hosts": [f"trading-fleet-{name}"]} for name in names
@@ -177,6 +179,15 @@ def test_hosts_are_reached_through_the_balancers_and_by_the_operator_alone(accou
         for network in rule["IpRanges"]
     }
     assert let_in == {(22, "198.51.100.7/32"), (8000, "198.51.100.7/32")}
+    over_ipv6 = {
+        (rule["FromPort"], network["CidrIpv6"])
+        for rule in by_name["trading-fleet-fleet"]["IpPermissions"]
+        for network in rule["Ipv6Ranges"]
+    }
+    assert over_ipv6 == {(22, "2001:db8:9::/64"), (8000, "2001:db8:9::/64")}
+    out = [network for rule in by_name["trading-fleet-fleet"]["IpPermissionsEgress"] for network in rule["Ipv6Ranges"]]
+    assert [network["CidrIpv6"] for network in out] == ["::/0"]
+    assert not any(rule["Ipv6Ranges"] for rule in by_name["trading-fleet-balancer"]["IpPermissions"])
     by_group = {
         (rule["FromPort"], pair["GroupId"])
         for rule in by_name["trading-fleet-fleet"]["IpPermissions"]
