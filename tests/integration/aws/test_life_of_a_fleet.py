@@ -1,7 +1,7 @@
 """The life of a fleet, while another fleet exists: it is created, changed, and removed completely.
 
 The change adds one partition and removes another. Each test continues from the state that the previous test left. A
-playbook run takes most of a minute. There are therefore only four such runs, and two short runs that print a plan.
+playbook run takes most of a minute. There are therefore only five such runs, and two short runs that print a plan.
 tests/unit/plugins/test_fleet.py tests what is refused before the first resource is created.
 """
 
@@ -366,6 +366,16 @@ def test_a_host_attaches_its_volume_and_then_says_that_it_is_ready(
     for kind in "OF":
         assert registered[f"trading-fleet-{kind}-beta"] == {host["InstanceId"]}
         assert registered[f"trading-fleet-{kind}-alpha"] == set(), "the other host has not said that it is ready"
+
+
+def test_check_mode_says_that_an_alarm_goes_with_its_partition_and_changes_nothing(account: Account) -> None:
+    before = contents(account)
+    fewer = given("alpha", trading_partitions_left="remove")
+    run = account.play("fleet.yml", "--check", "--diff", "-e", json.dumps(fewer))
+    assert run.code == 0, run.output
+    gone = re.findall(r'^- +"trading-fleet/(\w+)/healthy-host"', run.output, flags=re.MULTILINE)
+    assert set(gone) == {"beta"}
+    assert contents(account) == before
 
 
 def test_partitions_come_and_go_and_a_second_run_changes_nothing(
