@@ -21,5 +21,6 @@ class FilterModule:
             "fleet_groups": fleet.groups,
             "fleet_left": fleet.left,
             "fleet_problems": fleet.problems,
+            "fleet_targets": fleet.targets,
             "fleet_zones": fleet.zones_needed,
         }

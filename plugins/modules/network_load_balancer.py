@@ -98,6 +98,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+arn:
+  description: The balancer's ARN. It is absent in check mode when the balancer does not exist yet.
+  type: str
+  returned: when there is a balancer
+  sample: arn:aws:elasticloadbalancing:us-east-1:123456789012:loadbalancer/net/trading-demo-N-a/0123456789abcdef
 dns_name:
   description: The balancer's DNS name for clients. It is absent in check mode when the balancer does not exist yet.
   type: str
@@ -265,7 +270,7 @@ def unchangeable(current: dict[str, Any] | None, wanted: dict[str, Any] | None) 
 def apply(
     client: Any, name: str, vpc_id: str, current: dict[str, Any] | None, wanted: dict[str, Any] | None
 ) -> dict[str, Any]:
-    """Bring the balancer to the wanted state; return its DNS name and the ARNs of its target groups, as in RETURN."""
+    """Bring the balancer to the wanted state; return its ARN, DNS name and target groups' ARNs, as in RETURN."""
     current = current or {"Listeners": {}, "ListenerArns": {}, "TargetGroups": {}, "Arns": {}}
     if wanted is None:
         _remove(client, current)
@@ -287,7 +292,7 @@ def apply(
     for group, own in current["Arns"].items():
         if group not in arns:
             client.delete_target_group(TargetGroupArn=own)
-    return {"dns_name": dns_name, "target_groups": arns}
+    return {"arn": arn, "dns_name": dns_name, "target_groups": arns}
 
 
 def _apply_balancer(client: Any, name: str, current: dict[str, Any], wanted: dict[str, Any]) -> tuple[str, str]:
@@ -361,6 +366,15 @@ def _remove(client: Any, current: dict[str, Any]) -> None:
         client.delete_target_group(TargetGroupArn=arn)
 
 
+def _known(current: dict[str, Any]) -> dict[str, Any]:
+    """Return what RETURN describes, of a balancer that no call of this run has changed."""
+    return {
+        "arn": current.get("LoadBalancerArn"),
+        "dns_name": current.get("DNSName"),
+        "target_groups": current["Arns"],
+    }
+
+
 def main() -> None:
     """Read the balancer, and bring it to the wanted state unless the run is in check mode."""
     listener = {
@@ -397,7 +411,7 @@ def main() -> None:
     done = aws.converge(
         module, f"the load balancer {name}", lambda: observe(client, name, wanted), wanted, same, change
     )
-    there = {"dns_name": done.current.get("DNSName"), "target_groups": done.current["Arns"]} if done.current else {}
+    there = _known(done.current) if done.current else {}
     facts = (done.answer or there) if wanted else {}
     before = {key: (done.current or {}).get(key) for key in wanted or {}}
     aws.report(module, done.changed, before, wanted, **facts)

@@ -74,6 +74,31 @@ def balancers(found: Sequence[Mapping[str, Any]], prefix: str) -> list[dict[str,
     ]
 
 
+def targets(found: Sequence[Mapping[str, Any]], balanced: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Return one dictionary for each group whose load balancer exists: what CloudWatch calls the group's targets.
+
+    ``balanced`` are results of the module network_load_balancer. ``load_balancer`` and ``target_group`` are values of
+    the dimensions of AWS/NetworkELB. The target group is that of orders: the health checks of both ask the same.
+    """
+    places = {
+        name: (one["arn"].rpartition(":loadbalancer/")[2], arn.rpartition(":")[2])
+        for one in balanced
+        if one.get("arn")
+        for name, arn in one["target_groups"].items()
+    }
+    watched = [(group, places.get(group["listeners"][0]["target_group"])) for group in found]
+    return [
+        {
+            "partition": group["partition"],
+            "group": group["group"],
+            "load_balancer": place[0],
+            "target_group": place[1],
+        }
+        for group, place in watched
+        if place
+    ]
+
+
 def zones_needed(found: Sequence[Mapping[str, Any]], zones: Sequence[str]) -> list[str]:
     """Return the zones that need a subnet: all zones up to the last zone with a group, in the order of the list.
 

@@ -1,7 +1,7 @@
 """The life of a fleet, while another fleet exists: it is created, changed, and removed completely.
 
 The change adds one partition and removes another. Each test continues from the state that the previous test left. A
-playbook run takes most of a minute. There are therefore only four such runs, and two short runs that print a plan.
+playbook run takes most of a minute. There are therefore only five such runs, and two short runs that print a plan.
 tests/unit/plugins/test_fleet.py tests what is refused before the first resource is created.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -42,6 +43,9 @@ def given(*names: str, **more: Any) -> dict[str, Any]:
         "trading_backup": "none",
         "trading_budget_usd": 200,
         "trading_client_cidrs": ["203.0.113.0/28"],
+        "aws_network_ipv6": "true",
+        "trading_operator_ipv6_cidrs": ["2001:db8:9::/64"],
+        "trading_alarm_subscriptions": [{"protocol": "email", "endpoint": "ops@example.com"}],
         "trading_engine_symbols": [{"name": symbol, "reference_price": "1.00"} for symbol in traded],
         "trading_partitions": [
             {"name": name, "symbols": SYMBOLS[name], "hosts": [f"trading-fleet-{name}"]} for name in names
@@ -85,6 +89,12 @@ def targets(account: Account) -> dict[str, set[str]]:
     }
 
 
+def alarms(account: Account) -> dict[str, dict[str, Any]]:
+    """Return the alarms of the tested fleet as DescribeAlarms does, by their names."""
+    found = account.client("cloudwatch").describe_alarms(AlarmNamePrefix="trading-fleet/")["MetricAlarms"]
+    return {one["AlarmName"]: one for one in found}
+
+
 @pytest.fixture(scope="module")
 def stranger(account: Account, empty: set[tuple[str, str]]) -> Iterator[set[tuple[str, str]]]:
     """Create another fleet, whose name begins with the name of the tested fleet.
@@ -117,11 +127,17 @@ def stranger(account: Account, empty: set[tuple[str, str]]) -> Iterator[set[tupl
         TargetGroupARNs=[target],
         Tags=[{**tag, **own} for tag in tags],
     )
+    topic = account.client("sns").create_topic(Name="trading-fleet-b-alarms")["TopicArn"]
+    watched = {"Namespace": "AWS/NetworkELB", "MetricName": "HealthyHostCount", "Statistic": "Minimum", "Period": 60}
+    judged = {"EvaluationPeriods": 2, "Threshold": 1, "ComparisonOperator": "LessThanThreshold"}
+    account.client("cloudwatch").put_metric_alarm(AlarmName=f"{name}/healthy-host", **watched, **judged)
     there = contents(account)
     assert {kind for kind, _ in there - empty} == {
-        *("balancer", "target group", "launch template", "group", "instance", "volume", "interface")
+        *("balancer", "target group", "launch template", "group", "instance", "volume", "interface", "topic", "alarm")
     }
     yield there
+    account.client("cloudwatch").delete_alarms(AlarmNames=[f"{name}/healthy-host"])
+    account.client("sns").delete_topic(TopicArn=topic)
     scaling.delete_auto_scaling_group(AutoScalingGroupName=name, ForceDelete=True)
     ec2.delete_launch_template(LaunchTemplateName=name)
     elb.delete_load_balancer(LoadBalancerArn=balancer)
@@ -133,6 +149,9 @@ def test_a_plan_is_refused_as_a_fleet_would_be(account: Account, stranger: set[t
     assert run.code == 0, run.output
     assert "auto-scaling-group trading-fleet/alpha" in run.output
     assert "log-group /trading/fleet/host" in run.output
+    assert "sns-topic trading-fleet-alarms" in run.output
+    assert "alarm trading-fleet/beta/healthy-host" in run.output
+    assert re.search(r"alarms +2, 10 free, then 0\.1 +0\.00", run.output)
     run = play(account, given("alpha", "beta", trading_client_ipv6_cidrs=["2001:db8::/64"]), "plan.yml")
     assert run.code != 0
     assert "leave trading_client_ipv6_cidrs out" in " ".join(run.output.split())
@@ -177,12 +196,40 @@ def test_hosts_are_reached_through_the_balancers_and_by_the_operator_alone(accou
         for network in rule["IpRanges"]
     }
     assert let_in == {(22, "198.51.100.7/32"), (8000, "198.51.100.7/32")}
+    over_ipv6 = {
+        (rule["FromPort"], network["CidrIpv6"])
+        for rule in by_name["trading-fleet-fleet"]["IpPermissions"]
+        for network in rule["Ipv6Ranges"]
+    }
+    assert over_ipv6 == {(22, "2001:db8:9::/64"), (8000, "2001:db8:9::/64")}
+    out = [network for rule in by_name["trading-fleet-fleet"]["IpPermissionsEgress"] for network in rule["Ipv6Ranges"]]
+    assert [network["CidrIpv6"] for network in out] == ["::/0"]
+    assert not any(rule["Ipv6Ranges"] for rule in by_name["trading-fleet-balancer"]["IpPermissions"])
     by_group = {
         (rule["FromPort"], pair["GroupId"])
         for rule in by_name["trading-fleet-fleet"]["IpPermissions"]
         for pair in rule["UserIdGroupPairs"]
     }
     assert by_group == {(port, balancer["SecurityGroups"][0]) for port in (8000, 9001, 9002, 9011, 9012)}
+
+
+def test_each_partition_has_an_alarm_that_notifies_the_subscribers(account: Account) -> None:
+    found = alarms(account)
+    assert set(found) == {"trading-fleet/alpha/healthy-host", "trading-fleet/beta/healthy-host"}
+    sns, elb = account.client("sns"), account.client("elbv2")
+    (topic,) = [one["TopicArn"] for one in sns.list_topics()["Topics"] if "trading-fleet-alarms" in one["TopicArn"]]
+    subscriptions = sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+    assert [one["Endpoint"] for one in subscriptions] == ["ops@example.com"]
+    (balancer,) = elb.describe_load_balancers(Names=["trading-fleet-N-a"])["LoadBalancers"]
+    (target,) = elb.describe_target_groups(Names=["trading-fleet-O-beta"])["TargetGroups"]
+    alarm = found["trading-fleet/beta/healthy-host"]
+    assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/NetworkELB", "HealthyHostCount")
+    assert alarm["AlarmActions"] == alarm["OKActions"] == [topic]
+    dimensions = {one["Name"]: one["Value"] for one in alarm["Dimensions"]}
+    assert dimensions["LoadBalancer"].startswith("net/trading-fleet-N-a/")
+    assert balancer["LoadBalancerArn"].endswith(f":loadbalancer/{dimensions['LoadBalancer']}")
+    assert dimensions["TargetGroup"].startswith("targetgroup/trading-fleet-O-beta/")
+    assert target["TargetGroupArn"].endswith(f":{dimensions['TargetGroup']}")
 
 
 def test_a_host_is_told_its_volume_and_its_group(account: Account) -> None:
@@ -321,6 +368,16 @@ def test_a_host_attaches_its_volume_and_then_says_that_it_is_ready(
         assert registered[f"trading-fleet-{kind}-alpha"] == set(), "the other host has not said that it is ready"
 
 
+def test_check_mode_says_that_an_alarm_goes_with_its_partition_and_changes_nothing(account: Account) -> None:
+    before = contents(account)
+    fewer = given("alpha", trading_partitions_left="remove")
+    run = account.play("fleet.yml", "--check", "--diff", "-e", json.dumps(fewer))
+    assert run.code == 0, run.output
+    gone = re.findall(r'^- +"trading-fleet/(\w+)/healthy-host"', run.output, flags=re.MULTILINE)
+    assert set(gone) == {"beta"}
+    assert contents(account) == before
+
+
 def test_partitions_come_and_go_and_a_second_run_changes_nothing(
     account: Account, stranger: set[tuple[str, str]]
 ) -> None:
@@ -333,6 +390,7 @@ def test_partitions_come_and_go_and_a_second_run_changes_nothing(
     there = listed(account)
     assert there["groups"] == {"trading-fleet/alpha", "trading-fleet/gamma", "trading-fleet-b/beta"}
     assert {name for name in there["targets"] if name.endswith("-beta")} == {"trading-fleet-b-O-beta"}
+    assert set(alarms(account)) == {"trading-fleet/alpha/healthy-host", "trading-fleet/gamma/healthy-host"}
     assert hosts_of_groups(account)["trading-fleet/alpha"] == alpha
     assert stranger < contents(account)
     # The volume with the journal remains after its partition is removed. The partition can get it back when it is added

@@ -65,6 +65,7 @@ def test_the_default_deployment_costs_the_golden_figures() -> None:
         ({"instances": 3}, "compute", "74.46"),
         ({"custom_metrics": 62}, "custom metrics", "15.60"),
         ({"alarms": 24}, "alarms", "1.40"),
+        ({"alarms": 12, "composite_alarms": 0}, "alarms", "0.20"),  # of a fleet of twelve partitions
         ({"dashboards": 4}, "dashboards", "3.00"),
         ({"logs_gib": 7}, "logs taken in", "1.00"),
         ({"snapshots_gib": 8}, "snapshots", "0.40"),

@@ -132,6 +132,38 @@ def test_partitions_take_the_zones_in_turns_and_each_zone_has_one_balancer() -> 
     assert fleet.balancer(PREFIX, "us-west-2-lax-1a") == "trading-demo-N-us-west-2-lax-1a"
 
 
+def test_an_alarm_watches_the_target_group_of_orders_by_cloudwatchs_names() -> None:
+    head = "arn:aws:elasticloadbalancing:us-east-1:123456789012"
+    balanced: list[dict[str, Any]] = [
+        {
+            "arn": f"{head}:loadbalancer/net/trading-demo-N-a/0a",
+            "target_groups": {
+                f"trading-demo-{letter}-alpha": f"{head}:targetgroup/trading-demo-{letter}-alpha/{letter}1"
+                for letter in "OF"
+            },
+        },
+        {"arn": None, "target_groups": {"trading-demo-O-beta": f"{head}:targetgroup/trading-demo-O-beta/02"}},
+        {"skipped": True},
+    ]
+    # The balancer of beta does not exist yet, as in check mode.
+    assert fleet.targets(fleet.groups([ALPHA, BETA], PREFIX, ZONES, 2), balanced) == [
+        {
+            "partition": "alpha",
+            "group": "trading-demo/alpha",
+            "load_balancer": "net/trading-demo-N-a/0a",
+            "target_group": "targetgroup/trading-demo-O-alpha/O1",
+        }
+    ]
+
+
+def test_alarms_go_before_the_group_that_they_watch() -> None:
+    tasks = yaml.safe_load((ROOT / "roles/aws_fleet/tasks/gone.yml").read_text(encoding="utf-8"))
+    modules = [key for task in tasks for key in task if key.startswith("lowlatency.")]
+    assert modules == ["lowlatency.trading.cloudwatch_alarms", "lowlatency.trading.host_group"]
+    assert tasks[0]["loop"] == tasks[1]["loop"]
+    assert tasks[0]["lowlatency.trading.cloudwatch_alarms"] == {"prefix": "{{ item }}/", "alarms": []}
+
+
 def test_no_name_is_that_of_another_environment() -> None:
     def names(environment: str, partition: str) -> set[str]:
         found = fleet.groups([{"name": partition, "symbols": ["X"]}], f"trading-{environment}", ZONES, 1)

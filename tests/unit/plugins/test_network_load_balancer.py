@@ -61,7 +61,7 @@ def test_it_is_made_changed_and_deleted(account: Account, run_module: RunModule,
     (balancer,) = there["balancers"]
     assert (balancer["Type"], balancer["Scheme"]) == ("network", "internal")
     assert balancer["SecurityGroups"] == network["security_group_ids"]
-    assert made["dns_name"] == balancer["DNSName"]
+    assert (made["arn"], made["dns_name"]) == (balancer["LoadBalancerArn"], balancer["DNSName"])
     assert {"Key": "load_balancing.cross_zone.enabled", "Value": "false"} in there["cross"][0]
     assert there["listeners"][9001]["Protocol"] == "TCP"
     group = there["groups"]["trading-demo-O-alpha"]

@@ -29,6 +29,15 @@ HOSTS = [
     }
     for number in (1, 2)
 ]
+GROUPS = [
+    {
+        "partition": name,
+        "group": f"trading-demo/{name}",
+        "load_balancer": "net/trading-demo-N-a/0",
+        "target_group": f"targetgroup/trading-demo-O-{name}/0",
+    }
+    for name in ("alpha", "beta")
+]
 
 
 def render(template: str, role: str = "aws_monitoring", **overrides: Any) -> Any:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from ansible_collections.lowlatency.trading.plugins.module_utils.aws import cloudwatch
 
-from .templates import ROOT, render
+from .templates import GROUPS, ROOT, render
 
 METRICS: dict[str, Any] = yaml.safe_load((ROOT / "files/metrics.yml").read_text(encoding="utf-8"))
 CONTRACT: dict[str, Any] = METRICS["cloudwatch"]
@@ -26,6 +26,8 @@ EC2_METRICS = {
     **{name: {"Sum"} for name in ("NetworkIn", "NetworkOut", "EBSReadBytes", "EBSWriteBytes")},
 }
 VOLUME_SEARCH = re.compile(r"SEARCH\('MetricName=\"(?P<name>\w+)\" VolumeId=\"(?P<volume>[^\"]+)\"', 'Average', 60\)")
+# https://docs.aws.amazon.com/elasticloadbalancing/latest/network/load-balancer-cloudwatch-metrics.html
+BALANCER_METRICS = {"HealthyHostCount": {"Maximum", "Minimum"}}
 FREE_METRICS = 10
 AGENT_METRICS = 21  # these cost money, as docs/aws.md says
 SESSION = {"from_hour_utc": 14, "to_hour_utc": 21, "floor_per_s": 100}
@@ -33,6 +35,11 @@ SESSION = {"from_hour_utc": 14, "to_hour_utc": 21, "floor_per_s": 100}
 
 def all_alarms() -> list[dict[str, Any]]:
     rendered: list[dict[str, Any]] = render("alarms.yml.j2", aws_monitoring_session=SESSION)
+    return rendered
+
+
+def group_alarms() -> list[dict[str, Any]]:
+    rendered: list[dict[str, Any]] = render("group_alarms.yml.j2", aws_monitoring_groups=GROUPS)
     return rendered
 
 
@@ -49,8 +56,8 @@ def dashboard() -> dict[str, Any]:
 
 def published(namespace: str) -> dict[str, set[str]]:
     """Return the metrics of a namespace by name. The value is the set of statistics that the metric can have."""
-    if namespace == "AWS/EC2":
-        return EC2_METRICS
+    if namespace.startswith("AWS/"):
+        return {"AWS/EC2": EC2_METRICS, "AWS/NetworkELB": BALANCER_METRICS}[namespace]
     assert namespace == CONTRACT["namespace"]
     return {metric["name"]: set(metric["statistics"]) for metric in CONTRACT["metrics"]}
 
@@ -93,6 +100,23 @@ def test_one_alarm_of_each_host_stands_for_all_of_its_others_and_one_for_its_sil
         assert silent["AlarmRule"] == f'INSUFFICIENT_DATA("{heard}")'
         assert silent["AlarmActions"] == promise["AlarmActions"]
         assert "OKActions" not in silent  # no notice about the first data
+
+
+def test_each_group_has_one_alarm_that_is_on_while_no_target_is_healthy_or_registered() -> None:
+    alarms = group_alarms()
+    topic = ["arn:aws:sns:us-east-1:1:trading-demo-alarms"]
+    names = [alarm["AlarmName"] for alarm in alarms]
+    assert names == ["trading-demo/alpha/healthy-host", "trading-demo/beta/healthy-host"]
+    for alarm, group in zip(alarms, GROUPS, strict=True):
+        assert alarm["Statistic"] in published(alarm["Namespace"])[alarm["MetricName"]]
+        assert alarm["Dimensions"] == [
+            {"Name": "LoadBalancer", "Value": group["load_balancer"]},
+            {"Name": "TargetGroup", "Value": group["target_group"]},
+        ]
+        assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("LessThanThreshold", 1)
+        # CloudWatch has the metric only while a target is registered.
+        assert alarm["TreatMissingData"] == "breaching"
+        assert alarm["AlarmActions"] == alarm["OKActions"] == topic
 
 
 def test_without_a_backup_its_alarm_alone_is_left_out(alarms: list[dict[str, Any]]) -> None:
@@ -221,7 +245,9 @@ def test_a_target_under_its_former_name_is_followed_for_one_release() -> None:
 def test_each_alarm_links_to_its_runbook_and_each_runbook_belongs_to_an_alarm() -> None:
     galaxy = yaml.safe_load((ROOT / "galaxy.yml").read_text(encoding="utf-8"))
     linked = {
-        alarm["AlarmDescription"].rpartition(" ")[2] for alarm in all_alarms() if "/heard-" not in alarm["AlarmName"]
+        alarm["AlarmDescription"].rpartition(" ")[2]
+        for alarm in [*all_alarms(), *group_alarms()]
+        if "/heard-" not in alarm["AlarmName"]
     }
     pages = {page.name for page in (ROOT / "docs/runbooks").glob("*.md")} - {"README.md"}
     assert linked == {f"{galaxy['documentation']}/runbooks/{page}" for page in pages}
@@ -239,3 +265,4 @@ def test_the_estimate_counts_the_alarms_that_are_made() -> None:
         len([alarm for alarm in made if "AlarmRule" not in alarm]) == preflight["__aws_preflight_alarms_per_host"] + 1
     )
     assert len([alarm for alarm in made if "AlarmRule" in alarm]) == 2
+    assert len(group_alarms()) == len(GROUPS) * preflight["__aws_preflight_alarms_per_group"]

@@ -14,7 +14,7 @@ import yaml
 
 from tests.alarm_evaluation import Notice, Watch
 
-from .templates import HOSTS, ROOT, render
+from .templates import GROUPS, HOSTS, ROOT, render
 
 LONG = 30 * 60  # minutes: longer than any alarm looks back, which is a day and two hours
 IDLE = {"CPUUtilization": 20.0}
@@ -29,6 +29,7 @@ WELL = {
     "BackupAge": 20.0,
 }
 DOWN = {**WELL, "EngineUp": 0.0}
+HEALTHY = {"HealthyHostCount": 1.0}
 NO_CLOCK = {name: value for name, value in WELL.items() if name != "ClockOffset"}
 
 
@@ -92,6 +93,23 @@ def test_where_hosts_publish_nothing_only_ec2s_own_metrics_are_told() -> None:
     watch = Watch(render("alarms.yml.j2", aws_monitoring_hosts=HOSTS[:1], aws_monitoring_publish=False))
     assert [notice for notice in live(watch, LONG, {}) if notice.state == "ALARM"] == []
     assert told(live(watch, 15, BUSY)) == [("promise", "ALARM")]
+
+
+@pytest.mark.parametrize("lost", [{"HealthyHostCount": 0.0}, {}], ids=["unhealthy", "terminated"])
+def test_a_partition_without_a_healthy_host_is_told_once_and_again_when_it_has_one(lost: dict[str, float]) -> None:
+    watch = Watch(render("group_alarms.yml.j2", aws_monitoring_groups=GROUPS[:1]))
+    live(watch, 5, HEALTHY)
+    watch.notices.clear()
+    assert live(watch, 1, lost) == []
+    assert told(live(watch, 3, lost)) == [("healthy-host", "ALARM")]
+    assert live(watch, LONG, lost) == []
+    assert told(live(watch, 5, HEALTHY)) == [("healthy-host", "OK")]
+
+
+def test_a_new_partition_is_told_until_its_host_is_healthy() -> None:
+    watch = Watch(render("group_alarms.yml.j2", aws_monitoring_groups=GROUPS[:1]))
+    assert told(live(watch, LONG, {})) == [("healthy-host", "ALARM")]
+    assert told(live(watch, LONG, HEALTHY)) == [("healthy-host", "OK")]
 
 
 def test_alarms_are_taken_back_before_what_they_watch() -> None:
