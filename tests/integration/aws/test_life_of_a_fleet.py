@@ -418,72 +418,113 @@ def test_a_release_is_refused_before_the_first_host_is_replaced(
     assert scaling.describe_instance_refreshes(AutoScalingGroupName="trading-fleet/alpha")["InstanceRefreshes"] == []
 
 
-def released(account: Account, group: str, next_host: Callable[[str], None], **more: Any) -> Run:
-    """Run a release. Meanwhile call `next_host` with the id of each host of the group that waits for its hook."""
+def make_newer(account: Account, partition: str) -> None:
+    """Add a version with another instance type to the partition's launch template, as a run of fleet.yml does."""
+    ec2, name = account.client("ec2"), f"trading-fleet/{partition}"
+    told = ec2.describe_launch_template_versions(LaunchTemplateName=name, Versions=["$Latest"])
+    data = {**told["LaunchTemplateVersions"][0]["LaunchTemplateData"], "InstanceType": "c6g.large"}
+    ec2.create_launch_template_version(LaunchTemplateName=name, LaunchTemplateData=data)
+
+
+def released(account: Account, next_host: Callable[[str, str], None], **more: Any) -> Run:
+    """Run a release. Call `next_host` for each host that waits for its hook, with the host's partition and id."""
     with ThreadPoolExecutor() as threads:
         run = threads.submit(refresh, account, **CONFIRMED, aws_fleet_refresh_limit_seconds=120, **more)
         while not futures.wait([run], timeout=0.5).done:
-            found = account.client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[group])
-            for one in found["AutoScalingGroups"][0]["Instances"]:
-                if one["LifecycleState"] == "Pending:Wait":
-                    next_host(one["InstanceId"])
+            for group in account.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]:
+                for one in group["Instances"]:
+                    if one["LifecycleState"] == "Pending:Wait":
+                        next_host(group["AutoScalingGroupName"].rpartition("/")[2], one["InstanceId"])
         return run.result()
 
 
-def test_a_release_replaces_the_older_host_which_hands_its_journal_on(
+def last_refresh(account: Account, partition: str) -> dict[str, Any]:
+    told = account.client("autoscaling").describe_instance_refreshes(AutoScalingGroupName=f"trading-fleet/{partition}")
+    newest: dict[str, Any] = told["InstanceRefreshes"][0]
+    return newest
+
+
+def test_a_release_replaces_one_host_after_the_other_and_each_hands_its_journal_on(
     account: Account, keys: dict[str, str], tmp_path: Path
 ) -> None:
+    make_newer(account, "gamma")
     before = hosts_of_groups(account)
     (old, _) = before["trading-fleet/alpha"]
     assert user_of_journal(account, "alpha") == [old]
     planned = refresh(account, "--check")
-    assert (planned.code, planned.changed) == (0, 1), planned.output
+    assert (planned.code, planned.changed) == (0, 2), planned.output
     assert f"Partition alpha: {old} has version 1 of its launch template, and the newest is 2." in planned.output
     assert hosts_of_groups(account) == before
-    hosts: list[str] = []
+    new: dict[str, str] = {}
 
-    def next_host(instance_id: str) -> None:
-        hosts.append(instance_id)
-        done = run_as_host(account, keys, "alpha", instance_id, tmp_path)
+    def next_host(partition: str, instance_id: str) -> None:
+        assert partition not in new, "one host was enough"
+        new[partition], folder = instance_id, tmp_path / partition
+        folder.mkdir()
+        done = run_as_host(account, keys, partition, instance_id, folder)
         assert done.returncode == 0, done.stdout + done.stderr
 
-    run = released(account, "trading-fleet/alpha", next_host)
-    assert (run.code, run.changed) == (0, 1), run.output
-    (new,) = hosts
-    assert hosts_of_groups(account) == {**before, "trading-fleet/alpha": (new, "InService")}
-    assert user_of_journal(account, "alpha") == [new]
-    assert {name: ids for name, ids in targets(account).items() if name.endswith("-alpha")} == {
-        f"trading-fleet-{kind}-alpha": {new} for kind in "OF"
-    }
-    (started,) = account.client("autoscaling").describe_instance_refreshes(AutoScalingGroupName="trading-fleet/alpha")[
-        "InstanceRefreshes"
-    ]
-    assert started["Preferences"]["MinHealthyPercentage"] == 0
+    run = released(account, next_host)
+    assert (run.code, run.changed) == (0, 2), run.output
+    in_service = {f"trading-fleet/{name}": (instance_id, "InService") for name, instance_id in new.items()}
+    assert hosts_of_groups(account) == {**before, **in_service}
+    for name in ("alpha", "gamma"):
+        assert user_of_journal(account, name) == [new[name]]
+        assert [targets(account)[f"trading-fleet-{kind}-{name}"] for kind in "OF"] == [{new[name]}, {new[name]}]
+        assert last_refresh(account, name)["Preferences"]["MinHealthyPercentage"] == 0
+    assert last_refresh(account, "alpha")["EndTime"] <= last_refresh(account, "gamma")["StartTime"]
     again = refresh(account, **CONFIRMED)
     assert (again.code, again.changed) == (0, 0), again.output
     assert "the newest is 2. There is nothing to do." in " ".join(again.output.split())
 
 
-def test_a_release_that_somebody_cancels_ends_with_the_reason_of_aws(account: Account) -> None:
-    scaling, name = account.client("autoscaling"), "trading-fleet/gamma"
-    account.client("ec2").create_launch_template_version(
-        LaunchTemplateName=name, SourceVersion="1", LaunchTemplateData={"InstanceType": "c6g.large"}
+def complete_hook(account: Account, partition: str, instance_id: str) -> None:
+    account.client("autoscaling").complete_lifecycle_action(
+        AutoScalingGroupName=f"trading-fleet/{partition}",
+        LifecycleHookName="ready",
+        LifecycleActionResult="CONTINUE",
+        InstanceId=instance_id,
     )
 
-    def next_host(instance_id: str) -> None:
-        scaling.cancel_instance_refresh(AutoScalingGroupName=name)
-        scaling.complete_lifecycle_action(
-            AutoScalingGroupName=name,
-            LifecycleHookName="ready",
-            LifecycleActionResult="CONTINUE",
-            InstanceId=instance_id,
-        )
 
-    run = released(account, name, next_host, aws_fleet_refresh_partition="gamma")
+def test_a_host_that_its_group_replaces_during_a_release_is_not_replaced_again(account: Account) -> None:
+    for partition in ("alpha", "gamma"):
+        make_newer(account, partition)
+    (gamma, _) = hosts_of_groups(account)["trading-fleet/gamma"]
+    before = last_refresh(account, "gamma")["InstanceRefreshId"]
+
+    def next_host(partition: str, instance_id: str) -> None:
+        if partition == "alpha":
+            account.client("autoscaling").terminate_instance_in_auto_scaling_group(
+                InstanceId=gamma, ShouldDecrementDesiredCapacity=False
+            )
+        complete_hook(account, partition, instance_id)
+
+    run = released(account, next_host)
+    assert (run.code, run.changed) == (2, 1), run.output
+    assert f"its group has replaced the host {gamma}" in " ".join(run.output.split())
+    assert last_refresh(account, "gamma")["InstanceRefreshId"] == before
+    (gamma, state) = hosts_of_groups(account)["trading-fleet/gamma"]
+    if state == "Pending:Wait":  # the release was faster than the host
+        complete_hook(account, "gamma", gamma)
+
+
+def test_a_release_that_somebody_cancels_ends_with_the_reason_of_aws(account: Account) -> None:
+    scaling = account.client("autoscaling")
+    for partition in ("alpha", "gamma"):
+        make_newer(account, partition)
+    (alpha, _) = hosts_of_groups(account)["trading-fleet/alpha"]
+
+    def next_host(partition: str, instance_id: str) -> None:
+        scaling.cancel_instance_refresh(AutoScalingGroupName=f"trading-fleet/{partition}")
+        complete_hook(account, partition, instance_id)
+
+    run = released(account, next_host, aws_fleet_refresh_partition="gamma")
     said = " ".join(run.output.split())
     assert run.code == 2, run.output
     assert "Partition gamma: The refresh of trading-fleet/gamma ended as Cancelled: Cancelled due to user" in said
     assert "run fleet.yml with the trading_image_id before" in said
+    assert hosts_of_groups(account)["trading-fleet/alpha"] == (alpha, "InService")
 
 
 def test_nothing_of_it_is_left(account: Account, stranger: set[tuple[str, str]]) -> None:
