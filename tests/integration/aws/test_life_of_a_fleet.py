@@ -1,7 +1,8 @@
 """The life of a fleet, while another fleet exists: it is created, changed, and removed completely.
 
-The change adds one partition and removes another. Each test continues from the state that the previous test left. A
-playbook run takes most of a minute. There are therefore only five such runs, and two short runs that print a plan.
+The change adds one partition, removes another, and has another image, which a release then brings to the hosts. Each
+test continues from the state that the previous test left. A run of fleet.yml takes most of a minute. There are
+therefore only five such runs, and short runs that print a plan or replace a host.
 tests/unit/plugins/test_fleet.py tests what is refused before the first resource is created.
 """
 
@@ -14,7 +15,9 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -312,21 +315,24 @@ def keys(account: Account) -> Iterator[dict[str, str]]:
     iam.delete_role(RoleName=name)
 
 
-def test_a_host_attaches_its_volume_and_then_says_that_it_is_ready(
-    account: Account, keys: dict[str, str], tmp_path: Path
-) -> None:
-    ec2 = account.client("ec2")
-    host = instances(account, "fleet")[1]
-    assert hosts_of_groups(account)["trading-fleet/beta"] == (host["InstanceId"], "Pending:Wait")
-    data = ec2.describe_launch_template_versions(LaunchTemplateName="trading-fleet/beta", Versions=["$Latest"])
+def run_as_host(
+    account: Account, keys: dict[str, str], partition: str, instance_id: str, folder: Path
+) -> subprocess.CompletedProcess[str]:
+    """Run the user data of the partition's newest launch template, as this host would, with the root folder `folder`.
+
+    The commands to systemd are in `folder`/commands. The requests to AWS are in Host.asked.
+    """
+    data = account.client("ec2").describe_launch_template_versions(
+        LaunchTemplateName=f"trading-fleet/{partition}", Versions=["$Latest"]
+    )
     script = base64.b64decode(data["LaunchTemplateVersions"][0]["LaunchTemplateData"]["UserData"]).decode()
-    commands = tmp_path / "commands"
-    systemctl = tmp_path / "systemctl"
-    systemctl.write_text(f'#!/bin/sh\necho "$@" >>{commands}\n')
+    systemctl = folder / "systemctl"
+    systemctl.write_text(f'#!/bin/sh\necho "$@" >>{folder / "commands"}\n')
     systemctl.chmod(0o755)
-    (tmp_path / "etc").mkdir()
-    (tmp_path / "etc/fstab").write_text("/dev/a / ext4 defaults 0 1\n/dev/old /var/lib/trading ext4 defaults 0 0\n")
-    Host.account, Host.instance, Host.keys = account, host["InstanceId"], keys
+    (folder / "etc").mkdir()
+    (folder / "etc/fstab").write_text("/dev/a / ext4 defaults 0 1\n/dev/old /var/lib/trading ext4 defaults 0 0\n")
+    Host.account, Host.instance, Host.keys = account, instance_id, keys
+    Host.asked.clear()
     with ThreadingHTTPServer(("127.0.0.1", 0), Host) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}"
@@ -334,7 +340,7 @@ def test_a_host_attaches_its_volume_and_then_says_that_it_is_ready(
             '"http://169.254.169.254"': f'"{url}"',
             '"endpoint": ""': f'"endpoint": "{url}"',
             '"systemctl": "systemctl"': f'"systemctl": "{systemctl}"',
-            '"root": ""': f'"root": "{tmp_path}"',
+            '"root": ""': f'"root": "{folder}"',
         }.items():
             assert old in script
             script = script.replace(old, new)
@@ -342,6 +348,24 @@ def test_a_host_attaches_its_volume_and_then_says_that_it_is_ready(
             [sys.executable, "-"], input=script, capture_output=True, text=True, check=False, timeout=60
         )
         server.shutdown()
+    return done
+
+
+def user_of_journal(account: Account, partition: str) -> list[str]:
+    """Return the ids of the instances to which the partition's journal volume is attached."""
+    named = [{"Name": "tag:Name", "Values": [f"trading-fleet-{partition}-journal"]}]
+    (volume,) = account.client("ec2").describe_volumes(Filters=named)["Volumes"]
+    return [one["InstanceId"] for one in volume["Attachments"]]
+
+
+def test_a_host_attaches_its_volume_and_then_says_that_it_is_ready(
+    account: Account, keys: dict[str, str], tmp_path: Path
+) -> None:
+    ec2 = account.client("ec2")
+    host = instances(account, "fleet")[1]
+    assert hosts_of_groups(account)["trading-fleet/beta"] == (host["InstanceId"], "Pending:Wait")
+    done = run_as_host(account, keys, "beta", host["InstanceId"], tmp_path)
+    commands = tmp_path / "commands"
     assert done.returncode == 0, done.stdout + done.stderr
     assert "not ready yet" in done.stdout
     assert "IncorrectState" in done.stdout
@@ -378,11 +402,18 @@ def test_check_mode_says_that_an_alarm_goes_with_its_partition_and_changes_nothi
     assert contents(account) == before
 
 
+def another_image(account: Account) -> str:
+    """Return the id of an image from which no host of the fleet was launched so far."""
+    used = {one["ImageId"] for one in instances(account, "fleet") if one["State"]["Name"] != "terminated"}
+    images = account.client("ec2").describe_images(Filters=[{"Name": "architecture", "Values": ["arm64"]}])["Images"]
+    return next(str(one["ImageId"]) for one in images if one["ImageId"] not in used)
+
+
 def test_partitions_come_and_go_and_a_second_run_changes_nothing(
     account: Account, stranger: set[tuple[str, str]]
 ) -> None:
     alpha = hosts_of_groups(account)["trading-fleet/alpha"]
-    changed = given("alpha", "gamma", trading_partitions_left="remove")
+    changed = given("alpha", "gamma", trading_partitions_left="remove", trading_image_id=another_image(account))
     run = play(account, changed)
     assert run.code == 0, run.output
     again = play(account, changed)
@@ -399,6 +430,159 @@ def test_partitions_come_and_go_and_a_second_run_changes_nothing(
         Filters=[{"Name": "tag:Name", "Values": ["trading-fleet-beta-journal"]}]
     )["Volumes"]
     assert [(one["State"], one["Attachments"]) for one in volumes] == [("available", [])]
+
+
+CONFIRMED = {"aws_fleet_refresh_confirm": "fleet"}
+
+
+def refresh(account: Account, *arguments: str, **more: Any) -> Run:
+    variables = {"trading_environment": "fleet", "trading_fleet": "true", **more}
+    return account.play("fleet_refresh.yml", "-e", json.dumps(variables), *arguments)
+
+
+def refusal(account: Account, **more: Any) -> str:
+    """Return what a release says that is refused. No host may change, and no group may begin a refresh."""
+    before = hosts_of_groups(account)
+    run = refresh(account, **more)
+    assert (run.code, run.changed) == (2, 0), run.output
+    assert hosts_of_groups(account) == before
+    return " ".join(run.output.split())
+
+
+def test_a_release_is_refused_before_the_first_host_is_replaced(
+    account: Account, keys: dict[str, str], tmp_path: Path
+) -> None:
+    scaling, (alpha, _) = account.client("autoscaling"), hosts_of_groups(account)["trading-fleet/alpha"]
+    pending = refusal(account, **CONFIRMED)
+    assert f"trading-fleet/alpha does not have one host in service ({alpha} is Pending:Wait)" in pending
+    for partition in ("alpha", "gamma"):
+        (host, _), folder = hosts_of_groups(account)[f"trading-fleet/{partition}"], tmp_path / partition
+        folder.mkdir()
+        done = run_as_host(account, keys, partition, host, folder)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert {state for _, state in hosts_of_groups(account).values()} == {"InService"}
+    assert "no group is of partition beta: name one of alpha, gamma" in refusal(
+        account, **CONFIRMED, aws_fleet_refresh_partition="beta"
+    )
+    assert "nothing: it has no group" in refusal(
+        account, trading_environment="nothing", aws_fleet_refresh_confirm="nothing"
+    )
+    scaling.suspend_processes(AutoScalingGroupName="trading-fleet/alpha", ScalingProcesses=["Terminate"])
+    assert "the processes Terminate of trading-fleet/alpha are suspended" in refusal(account, **CONFIRMED)
+    scaling.resume_processes(AutoScalingGroupName="trading-fleet/alpha")
+    asked = refusal(account)
+    assert "This terminates the hosts of the partitions alpha, one after the other" in asked
+    assert "Say -e aws_fleet_refresh_confirm=fleet" in asked
+    assert scaling.describe_instance_refreshes(AutoScalingGroupName="trading-fleet/alpha")["InstanceRefreshes"] == []
+
+
+def make_newer(account: Account, partition: str) -> None:
+    """Add a version with another instance type to the partition's launch template, as a run of fleet.yml does."""
+    ec2, name = account.client("ec2"), f"trading-fleet/{partition}"
+    told = ec2.describe_launch_template_versions(LaunchTemplateName=name, Versions=["$Latest"])
+    data = {**told["LaunchTemplateVersions"][0]["LaunchTemplateData"], "InstanceType": "c6g.large"}
+    ec2.create_launch_template_version(LaunchTemplateName=name, LaunchTemplateData=data)
+
+
+def released(account: Account, next_host: Callable[[str, str], None], **more: Any) -> Run:
+    """Run a release. Call `next_host` for each host that waits for its hook, with the host's partition and id."""
+    with ThreadPoolExecutor() as threads:
+        run = threads.submit(refresh, account, **CONFIRMED, aws_fleet_refresh_limit_seconds=120, **more)
+        while not futures.wait([run], timeout=0.5).done:
+            for group in account.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]:
+                for one in group["Instances"]:
+                    if one["LifecycleState"] == "Pending:Wait":
+                        next_host(group["AutoScalingGroupName"].rpartition("/")[2], one["InstanceId"])
+        return run.result()
+
+
+def last_refresh(account: Account, partition: str) -> dict[str, Any]:
+    told = account.client("autoscaling").describe_instance_refreshes(AutoScalingGroupName=f"trading-fleet/{partition}")
+    newest: dict[str, Any] = told["InstanceRefreshes"][0]
+    return newest
+
+
+def test_a_release_replaces_one_host_after_the_other_and_each_hands_its_journal_on(
+    account: Account, keys: dict[str, str], tmp_path: Path
+) -> None:
+    make_newer(account, "gamma")
+    before = hosts_of_groups(account)
+    (old, _) = before["trading-fleet/alpha"]
+    assert user_of_journal(account, "alpha") == [old]
+    planned = refresh(account, "--check")
+    assert (planned.code, planned.changed) == (0, 2), planned.output
+    assert f"Partition alpha: {old} has version 1 of its launch template, and the newest is 2." in planned.output
+    assert hosts_of_groups(account) == before
+    new: dict[str, str] = {}
+
+    def next_host(partition: str, instance_id: str) -> None:
+        assert partition not in new, "one host was enough"
+        new[partition], folder = instance_id, tmp_path / partition
+        folder.mkdir()
+        done = run_as_host(account, keys, partition, instance_id, folder)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    run = released(account, next_host)
+    assert (run.code, run.changed) == (0, 2), run.output
+    in_service = {f"trading-fleet/{name}": (instance_id, "InService") for name, instance_id in new.items()}
+    assert hosts_of_groups(account) == {**before, **in_service}
+    for name in ("alpha", "gamma"):
+        assert user_of_journal(account, name) == [new[name]]
+        assert [targets(account)[f"trading-fleet-{kind}-{name}"] for kind in "OF"] == [{new[name]}, {new[name]}]
+        assert last_refresh(account, name)["Preferences"]["MinHealthyPercentage"] == 0
+    assert last_refresh(account, "alpha")["EndTime"] <= last_refresh(account, "gamma")["StartTime"]
+    again = refresh(account, **CONFIRMED)
+    assert (again.code, again.changed) == (0, 0), again.output
+    assert "the newest is 2. There is nothing to do." in " ".join(again.output.split())
+
+
+def complete_hook(account: Account, partition: str, instance_id: str) -> None:
+    account.client("autoscaling").complete_lifecycle_action(
+        AutoScalingGroupName=f"trading-fleet/{partition}",
+        LifecycleHookName="ready",
+        LifecycleActionResult="CONTINUE",
+        InstanceId=instance_id,
+    )
+
+
+def test_a_host_that_its_group_replaces_during_a_release_is_not_replaced_again(account: Account) -> None:
+    for partition in ("alpha", "gamma"):
+        make_newer(account, partition)
+    (gamma, _) = hosts_of_groups(account)["trading-fleet/gamma"]
+    before = last_refresh(account, "gamma")["InstanceRefreshId"]
+
+    def next_host(partition: str, instance_id: str) -> None:
+        if partition == "alpha":
+            account.client("autoscaling").terminate_instance_in_auto_scaling_group(
+                InstanceId=gamma, ShouldDecrementDesiredCapacity=False
+            )
+        complete_hook(account, partition, instance_id)
+
+    run = released(account, next_host)
+    assert (run.code, run.changed) == (2, 1), run.output
+    assert f"its group has replaced the host {gamma}" in " ".join(run.output.split())
+    assert last_refresh(account, "gamma")["InstanceRefreshId"] == before
+    (gamma, state) = hosts_of_groups(account)["trading-fleet/gamma"]
+    if state == "Pending:Wait":  # the release was faster than the host
+        complete_hook(account, "gamma", gamma)
+
+
+def test_a_release_that_somebody_cancels_ends_with_the_reason_of_aws(account: Account) -> None:
+    scaling = account.client("autoscaling")
+    for partition in ("alpha", "gamma"):
+        make_newer(account, partition)
+    (alpha, _) = hosts_of_groups(account)["trading-fleet/alpha"]
+
+    def next_host(partition: str, instance_id: str) -> None:
+        scaling.cancel_instance_refresh(AutoScalingGroupName=f"trading-fleet/{partition}")
+        complete_hook(account, partition, instance_id)
+
+    run = released(account, next_host, aws_fleet_refresh_partition="gamma")
+    said = " ".join(run.output.split())
+    assert run.code == 2, run.output
+    assert "Partition gamma: The refresh of trading-fleet/gamma ended as Cancelled: Cancelled due to user" in said
+    assert "run fleet.yml with the trading_image_id before" in said
+    assert hosts_of_groups(account)["trading-fleet/alpha"] == (alpha, "InService")
 
 
 def test_nothing_of_it_is_left(account: Account, stranger: set[tuple[str, str]]) -> None:

@@ -130,6 +130,7 @@ ROLE = "arn:aws:iam::123456789012:role/lowlatency-trading/demo/trading-demo-host
         Need("iam:DeleteRole", "arn:aws:iam::123456789012:role/admin"),
         Need("logs:DeleteLogGroup", "arn:aws:logs:us-east-1:123456789012:log-group:/other"),
         Need("autoscaling:DeleteAutoScalingGroup", f"{GROUPS}/other"),
+        Need("autoscaling:StartInstanceRefresh", f"{GROUPS}/other"),
         Need("ec2:DeleteLaunchTemplate", ec2("launch-template"), THEIRS),
         Need("elasticloadbalancing:DeleteLoadBalancer", f"{BALANCERS}:loadbalancer/net/other/0"),
         Need("elasticloadbalancing:DeleteTargetGroup", f"{BALANCERS}:targetgroup/other/0"),
