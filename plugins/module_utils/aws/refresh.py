@@ -25,15 +25,16 @@ def plan(
     groups: Sequence[Mapping[str, Any]],
     templates: Sequence[Mapping[str, Any]],
     refreshes: Mapping[str, Sequence[Mapping[str, Any]]],
+    target_groups: Sequence[Mapping[str, Any]],
     partition: str = "",
 ) -> dict[str, Any]:
     """Return which hosts to replace, and what is against that.
 
-    ``refreshes`` has the refreshes of each group, by the group's name. ``partition`` limits the plan to one partition,
-    unless it is empty. The result has `problems`, a list of sentences, and `hosts`, sorted by partition. Each host has
-    `partition`, `group`, `target_group_arns`, `instance` (the id, or an empty text), `version` (of the launch template
-    from which it was launched), `newest` (version of the template), and `due` (whether it is to be replaced). Versions
-    are 0 when there is none.
+    ``refreshes`` has the refreshes of each group, by the group's name. ``target_groups`` are those of `unhealthy`.
+    ``partition`` limits the plan to one partition, unless it is empty. The result has `problems`, a list of sentences,
+    and `hosts`, sorted by partition. Each host has `partition`, `group`, `target_group_arns`,
+    `instance` (the id, or an empty text), `version` (of the launch template from which it was launched), `newest`
+    (version of the template), and `due` (whether it is to be replaced). Versions are 0 when there is none.
     """
     by_partition = {_partition(group): group for group in groups}
     chosen = {name: by_partition[name] for name in sorted(by_partition) if partition in ("", name)}
@@ -46,7 +47,7 @@ def plan(
     problems = [
         sentence
         for host, group in zip(hosts, chosen.values())
-        for sentence in _problems(host, group, refreshes.get(host["group"], []))
+        for sentence in _problems(host, group, refreshes.get(host["group"], []), target_groups)
     ]
     return {"problems": problems, "hosts": hosts}
 
@@ -99,7 +100,7 @@ _BACK = (
 def _look(group: str) -> str:
     return (
         f"aws autoscaling describe-scaling-activities --auto-scaling-group-name {group} lists what the group tried, "
-        "and aws ec2 get-console-output what a new host wrote."
+        "and aws ec2 get-console-output --instance-id shows what a new host wrote."
     )
 
 
@@ -114,7 +115,10 @@ def _host(name: str, group: Mapping[str, Any], templates: Sequence[Mapping[str, 
     instance = _instance(group)
     launched = instance.get("launch_template") or {}
     same = template is not None and launched.get("launch_template_id") == template["launch_template_id"]
-    version = int(launched["version"]) if same else 0
+    version = int(launched["version"]) if same and str(launched["version"]).isdigit() else 0
+    contents = {
+        int(one["version_number"]): one.get("version_description", "") for one in (template or {}).get("versions", [])
+    }
     return {
         "partition": name,
         "group": group["auto_scaling_group_name"],
@@ -122,7 +126,8 @@ def _host(name: str, group: Mapping[str, Any], templates: Sequence[Mapping[str, 
         "instance": instance.get("instance_id", ""),
         "version": version,
         "newest": newest,
-        "due": version != newest,
+        # The module host_group describes a version by a digest. After a way back, an older version is as the newest.
+        "due": version != newest and not (contents.get(version) and contents[version] == contents.get(newest)),
     }
 
 
@@ -133,7 +138,10 @@ def _instance(group: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _problems(
-    host: Mapping[str, Any], group: Mapping[str, Any], refreshes: Sequence[Mapping[str, Any]]
+    host: Mapping[str, Any],
+    group: Mapping[str, Any],
+    refreshes: Sequence[Mapping[str, Any]],
+    target_groups: Sequence[Mapping[str, Any]],
 ) -> Iterator[str]:
     name = host["group"]
     for one in still_open(refreshes):
@@ -145,11 +153,18 @@ def _problems(
     if [one["lifecycle_state"] for one in group.get("instances") or []] != ["InService"]:
         yield (
             f"{name} does not have one host in service ({', '.join(states) or 'it has none'}): wait until it has. The "
-            f"host that it launches next is of the newest version anyway"
+            f"next host that it launches has the newest version"
         )
     if not host["newest"]:
         yield f"{name} has no launch template: run fleet.yml, which gives it one"
+    if not host["target_group_arns"]:
+        yield f"{name} has no target group, so no client reaches its host: run fleet.yml, which attaches them"
     if not host["due"]:
+        if ill := unhealthy({**host, "instance": ""}, target_groups):
+            yield (
+                f"{name} has the newest version already, but its host is not healthy in {', '.join(ill)}: repair it or "
+                f"go back first, or name another partition"
+            )
         return
     if suspended := sorted(one["process_name"] for one in group.get("suspended_processes") or []):
         yield (

@@ -13,6 +13,16 @@ INSTANCE = {"instance_id": "i-1", "lifecycle_state": "InService", "protected_fro
 LIMIT_SECONDS = 1800
 
 
+def arn(kind: str, name: str) -> str:
+    return f"arn:aws:elasticloadbalancing:us-east-1:1:targetgroup/trading-demo-{kind}-{name}/0"
+
+
+def found(name: str, *targets: tuple[str, str]) -> list[dict[str, Any]]:
+    """Return both target groups of a partition. `targets` has the id and the state of each target."""
+    health = [{"target": {"id": name}, "target_health": {"state": state}} for name, state in targets]
+    return [{"target_group_arn": arn(kind, name), "targets_health_description": health} for kind in "OF"]
+
+
 def group(name: str, template: dict[str, str], version: int, **changed: Any) -> dict[str, Any]:
     """Return a group with one host, which was launched from this version of the template."""
     launched = {**template, "version": str(version)}
@@ -21,18 +31,25 @@ def group(name: str, template: dict[str, str], version: int, **changed: Any) -> 
         "launch_template": {**template, "version": "$Latest"},
         "instances": [{**INSTANCE, "launch_template": launched}],
         "suspended_processes": [],
-        "target_group_arns": [],
+        "target_group_arns": [arn(kind, name) for kind in "OF"],
         **changed,
     }
 
 
 ALPHA, BETA = group("alpha", TEMPLATE, 1), group("beta", OTHER, 2)
 TEMPLATES = [{**TEMPLATE, "latest_version_number": 2}, {**OTHER, "latest_version_number": 2}]
+HEALTHY = [*found("alpha", ("i-1", "healthy")), *found("beta", ("i-1", "healthy"))]
 
 
-def planned(*groups: dict[str, Any], partition: str = "", status: str = "Successful") -> dict[str, Any]:
+def planned(
+    *groups: dict[str, Any],
+    partition: str = "",
+    status: str = "Successful",
+    templates: list[dict[str, Any]] = TEMPLATES,
+    targets: list[dict[str, Any]] = HEALTHY,
+) -> dict[str, Any]:
     refreshes = {one["auto_scaling_group_name"]: [{"instance_refresh_id": "r-1", "status": status}] for one in groups}
-    return refresh.plan(groups, TEMPLATES, refreshes, partition)
+    return refresh.plan(groups, templates, refreshes, targets, partition)
 
 
 def test_only_a_host_of_an_older_version_is_due_and_partitions_are_sorted() -> None:
@@ -68,6 +85,7 @@ def test_without_groups_and_for_an_unknown_partition_there_is_no_plan() -> None:
         ({"instances": [INSTANCE, {**INSTANCE, "instance_id": "i-2"}]}, "(i-1 is InService, i-2 is InService)"),
         ({"instances": [{**INSTANCE, "protected_from_scale_in": True}]}, "host i-1 of trading-demo/alpha is protected"),
         ({"launch_template": None}, "trading-demo/alpha has no launch template"),
+        ({"target_group_arns": []}, "trading-demo/alpha has no target group"),
     ],
 )
 def test_what_is_against_a_refresh_is_said_by_name(changed: dict[str, Any], said: str) -> None:
@@ -77,6 +95,25 @@ def test_what_is_against_a_refresh_is_said_by_name(changed: dict[str, Any], said
 
 def test_a_suspended_group_whose_host_is_new_is_no_problem() -> None:
     assert planned({**BETA, "suspended_processes": [{"process_name": "Launch"}]})["problems"] == []
+
+
+def test_no_partition_is_next_while_the_new_host_of_another_is_ill() -> None:
+    ill = [*HEALTHY[:3], found("beta", ("i-1", "unhealthy"))[1]]
+    (problem,) = planned(ALPHA, BETA, targets=ill)["problems"]
+    assert "trading-demo/beta has the newest version already, but its host is not healthy in trading-demo-F" in problem
+    assert planned(ALPHA, BETA, targets=ill, partition="alpha")["problems"] == []
+
+
+@pytest.mark.parametrize(("digests", "due"), [("aa", False), ("ab", True), (("", ""), True)])
+def test_after_a_way_back_a_host_of_the_same_contents_stays(digests: tuple[str, str], due: bool) -> None:
+    versions = [{"version_number": n, "version_description": each} for n, each in zip((1, 2), digests, strict=True)]
+    templates = [{**TEMPLATES[0], "versions": versions}, TEMPLATES[1]]
+    assert planned(ALPHA, templates=templates)["hosts"][0]["due"] is due
+
+
+def test_a_version_that_is_no_number_is_due() -> None:
+    latest = {**INSTANCE, "launch_template": {**TEMPLATE, "version": "$Latest"}}
+    assert planned({**ALPHA, "instances": [latest]})["hosts"][0]["due"]
 
 
 @pytest.mark.parametrize("status", ["Pending", "InProgress", "Cancelling", "RollbackInProgress", "Baking", "New word"])
@@ -101,18 +138,13 @@ def test_a_refresh_that_goes_on_after_the_limit_is_a_fault() -> None:
 
 
 def test_a_success_counts_only_with_another_host_that_is_healthy_in_each_target_group() -> None:
-    arns = [f"arn:aws:elasticloadbalancing:us-east-1:1:targetgroup/trading-demo-{kind}-alpha/0" for kind in "OF"]
-    (host,) = planned({**ALPHA, "target_group_arns": arns})["hosts"]
-
-    def found(*targets: tuple[str, str]) -> list[dict[str, Any]]:
-        health = [{"target": {"id": name}, "target_health": {"state": state}} for name, state in targets]
-        return [{"target_group_arn": arn, "targets_health_description": health} for arn in arns]
-
+    (host,) = planned(ALPHA)["hosts"]
     both = ["trading-demo-F-alpha", "trading-demo-O-alpha"]
     assert refresh.unhealthy(host, []) == both
-    assert refresh.unhealthy(host, found(("i-1", "healthy"), ("i-2", "initial"))) == both
-    assert refresh.unhealthy(host, [*found(("i-2", "healthy"))[:1], *found(("i-2", "unhealthy"))[1:]]) == both[:1]
-    assert refresh.unhealthy(host, found(("i-1", "draining"), ("i-2", "healthy"))) == []
+    assert refresh.unhealthy(host, found("alpha", ("i-1", "healthy"), ("i-2", "initial"))) == both
+    half = [found("alpha", ("i-2", "healthy"))[0], found("alpha", ("i-2", "unhealthy"))[1]]
+    assert refresh.unhealthy(host, half) == both[:1]
+    assert refresh.unhealthy(host, found("alpha", ("i-1", "draining"), ("i-2", "healthy"))) == []
     successful = {"status": "Successful"}
     assert refresh.fault(host, successful, [], LIMIT_SECONDS) == ""
     assert "was not healthy in trading-demo-F-alpha. /health" in refresh.fault(
