@@ -100,7 +100,7 @@ _BACK = (
 def _look(group: str) -> str:
     return (
         f"aws autoscaling describe-scaling-activities --auto-scaling-group-name {group} lists what the group tried, "
-        "and aws ec2 get-console-output --instance-id shows what a new host wrote."
+        "and aws ec2 get-console-output --instance-id ID shows what a new host wrote."
     )
 
 
